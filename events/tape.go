@@ -1,0 +1,421 @@
+package events
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+)
+
+// The frame of a tape, integers big endian:
+//
+//	0   magic "tape"
+//	4   uint16 format version
+//	6   uint16 zero
+//	8   uint32 length of the Header (protobuf)
+//	12  uint32 length of the Index (protobuf, zstd)
+//	16  uint32 length of all blocks
+//	20  uint32 CRC32-C of bytes 0..20, Header and Index
+//	24  Header, Index, blocks
+//
+// The front (all before the blocks) is all that the indexer and a reindex
+// read; one exchange is the front plus one ranged read of its block, whose own
+// CRC32-C stands in the Index.
+const (
+	// TapeVersion is the format version this package writes and the highest it reads.
+	TapeVersion = 1
+	// TapeContentType is the datacontenttype of a captured event and of a stored tape.
+	TapeContentType = "application/vnd.tapedeck.tape.v1"
+	// TapeSize is the size at which a tape is closed: well below the
+	// server's default max_payload of 1 MiB even with one more exchange.
+	TapeSize = 512 << 10
+	// BlockSize is the unpacked size at which a block is closed.
+	BlockSize = 64 << 10
+	// BodyInline is how much of a body stands in its exchange; the rest goes to parts.
+	BodyInline = 256 << 10
+	// TapePrefix is the length of the fixed prefix: enough to know the length of the front.
+	TapePrefix = 24
+
+	tapeMagic     = "tape"
+	maxFront      = 64 << 20 // of the header and the packed index
+	maxIndex      = 256 << 20
+	maxBlockRaw   = 16 << 20
+	maxBlocksSize = 1 << 30
+)
+
+// ErrTape is wrapped by every error about bytes that are no readable tape.
+var ErrTape = errors.New("not a readable tape")
+
+var (
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+	// EncodeAll and DecodeAll are safe for concurrent use.
+	packer, _   = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(4), zstd.WithEncoderCRC(false))
+	unpacker, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxIndex))
+)
+
+func tapeError(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrTape, fmt.Sprintf(format, args...))
+}
+
+// Builder collects records into one tape. It is not safe for concurrent use.
+type Builder struct {
+	id        ID
+	index     Index
+	endpoints map[endpointKey]uint32
+	blocks    []byte // closed blocks
+	open      []byte // records of the open block
+	estimate  int    // of the index, bytes
+	exchanges int
+}
+
+type endpointKey struct {
+	direction                        Direction
+	protocol, host, method, template string
+	replay                           bool
+}
+
+// NewBuilder begins a tape at time now.
+func NewBuilder(now time.Time) *Builder {
+	return &Builder{id: NewID(now), endpoints: map[endpointKey]uint32{}}
+}
+
+// ID of the tape that is being built, for RecordRefs into it.
+func (b *Builder) ID() ID { return b.id }
+
+// Size is an upper bound of the tape's size in bytes if it were closed now.
+func (b *Builder) Size() int {
+	return TapePrefix + 512 + b.estimate + len(b.blocks) + len(b.open)
+}
+
+// Exchanges is the number of exchanges added.
+func (b *Builder) Exchanges() int { return b.exchanges }
+
+// Empty says that nothing was added.
+func (b *Builder) Empty() bool { return len(b.index.Entries) == 0 && len(b.open)+len(b.blocks) == 0 }
+
+// AddExchange adds an ended exchange with its index entry. It sets the entry's
+// kind, endpoint, block and position.
+func (b *Builder) AddExchange(entry *Entry, endpoint *Endpoint, x *Exchange) error {
+	ref, err := b.add(&Record{Kind: &Record_Exchange{x}})
+	if err != nil {
+		return fmt.Errorf("add exchange %x: %w", entry.Id, err)
+	}
+	b.exchanges++
+	b.addEntry(Kind_EXCHANGE, entry, endpoint, ref)
+	return nil
+}
+
+// AddOpen adds the entry of an exchange that is still open; ref is where its
+// newest segment lies (nil: none yet).
+func (b *Builder) AddOpen(entry *Entry, endpoint *Endpoint, ref *RecordRef) {
+	if ref == nil {
+		ref = &RecordRef{}
+	}
+	b.addEntry(Kind_OPEN, entry, endpoint, ref)
+}
+
+// AddPart adds body bytes that are beyond BodyInline.
+func (b *Builder) AddPart(p *Part) (*RecordRef, error) {
+	return b.add(&Record{Kind: &Record_Part{p}})
+}
+
+// AddSegment adds one second of a stream.
+func (b *Builder) AddSegment(s *Segment) (*RecordRef, error) {
+	return b.add(&Record{Kind: &Record_Segment{s}})
+}
+
+func (b *Builder) addEntry(kind Kind, entry *Entry, endpoint *Endpoint, ref *RecordRef) {
+	key := endpointKey{endpoint.Direction, endpoint.Protocol, endpoint.Host, endpoint.Method, endpoint.Template, endpoint.Replay}
+	n, known := b.endpoints[key]
+	if !known {
+		n = uint32(len(b.index.Endpoints))
+		b.endpoints[key] = n
+		b.index.Endpoints = append(b.index.Endpoints, endpoint)
+		b.estimate += proto.Size(endpoint) + 8
+	}
+	entry.Kind, entry.Endpoint, entry.Block, entry.Position = kind, n, ref.Block, ref.Position
+	b.index.Entries = append(b.index.Entries, entry)
+	b.estimate += proto.Size(entry) + 8
+}
+
+func (b *Builder) add(r *Record) (*RecordRef, error) {
+	ref := &RecordRef{TapeId: b.id[:], Block: uint32(len(b.index.Blocks)), Position: uint32(len(b.open))}
+	b.open = protowire.AppendVarint(b.open, uint64(proto.Size(r)))
+	open, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b.open, r)
+	if err != nil {
+		b.open = b.open[:ref.Position]
+		return nil, err
+	}
+	b.open = open
+	if len(b.open) >= BlockSize {
+		b.closeBlock()
+	}
+	return ref, nil
+}
+
+func (b *Builder) closeBlock() {
+	if len(b.open) == 0 {
+		return
+	}
+	offset := len(b.blocks)
+	b.blocks = packer.EncodeAll(b.open, b.blocks)
+	b.index.Blocks = append(b.index.Blocks, &Block{
+		Offset:    uint64(offset),
+		Length:    uint32(len(b.blocks) - offset),
+		RawLength: uint32(len(b.open)),
+		Crc32C:    crc32.Checksum(b.blocks[offset:], castagnoli),
+	})
+	b.estimate += 24
+	b.open = b.open[:0]
+}
+
+// Close ends the tape and returns its bytes. It sets the header's tape id and
+// leaves the rest of it to the caller. The builder cannot be used afterwards.
+func (b *Builder) Close(h *Header) ([]byte, error) {
+	b.closeBlock()
+	h.TapeId = b.id[:]
+	header, err := proto.Marshal(h)
+	if err != nil {
+		return nil, fmt.Errorf("close tape %s: header: %w", b.id, err)
+	}
+	raw, err := proto.Marshal(&b.index)
+	if err != nil {
+		return nil, fmt.Errorf("close tape %s: index: %w", b.id, err)
+	}
+	out := make([]byte, TapePrefix, TapePrefix+len(header)+len(raw)/2+len(b.blocks)+64)
+	out = append(out, header...)
+	out = packer.EncodeAll(raw, out)
+	copy(out, tapeMagic)
+	binary.BigEndian.PutUint16(out[4:], TapeVersion)
+	binary.BigEndian.PutUint32(out[8:], uint32(len(header)))
+	binary.BigEndian.PutUint32(out[12:], uint32(len(out)-TapePrefix-len(header)))
+	binary.BigEndian.PutUint32(out[16:], uint32(len(b.blocks)))
+	binary.BigEndian.PutUint32(out[20:], frontSum(out))
+	return append(out, b.blocks...), nil
+}
+
+func frontSum(front []byte) uint32 {
+	return crc32.Update(crc32.Checksum(front[:20], castagnoli), castagnoli, front[TapePrefix:])
+}
+
+// Front is the part of a tape before its blocks.
+type Front struct {
+	Header *Header
+	Index  *Index
+	Size   int64 // of the front in bytes: where the blocks begin
+	Total  int64 // of the whole tape in bytes
+}
+
+// FrontSize tells from a tape's first TapePrefix bytes how long its front is.
+func FrontSize(prefix []byte) (int64, error) {
+	if len(prefix) < TapePrefix {
+		return 0, tapeError("%d bytes are too few for a tape", len(prefix))
+	}
+	if string(prefix[:4]) != tapeMagic {
+		return 0, tapeError("it begins with %q", prefix[:4])
+	}
+	if v := binary.BigEndian.Uint16(prefix[4:]); v == 0 || v > TapeVersion {
+		return 0, tapeError("format version %d is newer than this tapedeck reads (%d): upgrade tapedeck", v, TapeVersion)
+	}
+	size := int64(binary.BigEndian.Uint32(prefix[8:])) + int64(binary.BigEndian.Uint32(prefix[12:]))
+	if size > maxFront {
+		return 0, tapeError("a front of %d bytes is over the bound of %d", size, maxFront)
+	}
+	return TapePrefix + size, nil
+}
+
+// ParseFront reads the front of a tape and verifies it. b may go on behind it.
+func ParseFront(b []byte) (*Front, error) {
+	size, err := FrontSize(b)
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) < size {
+		return nil, tapeError("truncated: %d bytes of a front of %d", len(b), size)
+	}
+	front := b[:size]
+	if frontSum(front) != binary.BigEndian.Uint32(b[20:]) {
+		return nil, tapeError("checksum of the front does not match")
+	}
+	headerEnd := TapePrefix + int(binary.BigEndian.Uint32(b[8:]))
+	f := &Front{Header: new(Header), Index: new(Index), Size: size, Total: size + int64(binary.BigEndian.Uint32(b[16:]))}
+	if err := proto.Unmarshal(front[TapePrefix:headerEnd], f.Header); err != nil {
+		return nil, tapeError("header: %v", err)
+	}
+	raw, err := unpacker.DecodeAll(front[headerEnd:], nil)
+	if err != nil {
+		return nil, tapeError("index: %v", err)
+	}
+	if err := proto.Unmarshal(raw, f.Index); err != nil {
+		return nil, tapeError("index: %v", err)
+	}
+	return f, f.validate()
+}
+
+// validate holds what a reader may rely on without looking again: ids have 16
+// bytes, references point at something, blocks lie inside the tape.
+func (f *Front) validate() error {
+	h := f.Header
+	if len(h.TapeId) != 16 || len(h.SourceId) != 16 {
+		return tapeError("header without tape id or source id")
+	}
+	if h.Workload == nil || h.Workload.Service == "" {
+		return tapeError("header without a workload")
+	}
+	if h.Counters == nil {
+		h.Counters = &Counters{}
+	}
+	for i, block := range f.Index.Blocks {
+		if block.Offset+uint64(block.Length) > uint64(f.Total-f.Size) || block.RawLength > maxBlockRaw {
+			return tapeError("block %d lies outside of the tape", i)
+		}
+	}
+	for i, e := range f.Index.Entries {
+		switch {
+		case len(e.Id) != 16:
+			return tapeError("entry %d has an id of %d bytes", i, len(e.Id))
+		case int(e.Endpoint) >= len(f.Index.Endpoints):
+			return tapeError("entry %d names endpoint %d of %d", i, e.Endpoint, len(f.Index.Endpoints))
+		case e.Kind == Kind_EXCHANGE && int(e.Block) >= len(f.Index.Blocks):
+			return tapeError("entry %d names block %d of %d", i, e.Block, len(f.Index.Blocks))
+		}
+	}
+	return nil
+}
+
+// TapeID is the tape's id.
+func (f *Front) TapeID() ID { return ID(f.Header.TapeId) }
+
+// BlockRange is where block i lies in the tape, in bytes.
+func (f *Front) BlockRange(i uint32) (offset, length int64, err error) {
+	if int(i) >= len(f.Index.Blocks) {
+		return 0, 0, tapeError("block %d of %d", i, len(f.Index.Blocks))
+	}
+	block := f.Index.Blocks[i]
+	return f.Size + int64(block.Offset), int64(block.Length), nil
+}
+
+// UnpackBlock verifies and unpacks the bytes of block i.
+func (f *Front) UnpackBlock(i uint32, frame []byte) ([]byte, error) {
+	if int(i) >= len(f.Index.Blocks) {
+		return nil, tapeError("block %d of %d", i, len(f.Index.Blocks))
+	}
+	block := f.Index.Blocks[i]
+	if crc32.Checksum(frame, castagnoli) != block.Crc32C {
+		return nil, tapeError("checksum of block %d does not match", i)
+	}
+	raw, err := unpacker.DecodeAll(frame, make([]byte, 0, block.RawLength))
+	if err != nil {
+		return nil, tapeError("block %d: %v", i, err)
+	}
+	return raw, nil
+}
+
+// RecordAt reads the record at a position of an unpacked block.
+func RecordAt(block []byte, position uint32) (*Record, error) {
+	r, _, err := recordAt(block, int(position))
+	return r, err
+}
+
+func recordAt(block []byte, position int) (*Record, int, error) {
+	if position >= len(block) {
+		return nil, 0, tapeError("record at %d of a block of %d bytes", position, len(block))
+	}
+	length, n := protowire.ConsumeVarint(block[position:])
+	if n < 0 || length > uint64(len(block)-position-n) {
+		return nil, 0, tapeError("record at %d is longer than its block", position)
+	}
+	end := position + n + int(length)
+	r := new(Record)
+	if err := proto.Unmarshal(block[position+n:end], r); err != nil {
+		return nil, 0, tapeError("record at %d: %v", position, err)
+	}
+	return r, end, nil
+}
+
+// Tape is a whole tape in memory.
+type Tape struct {
+	*Front
+	bytes []byte
+}
+
+// ParseTape reads a whole tape; its blocks are verified when they are read.
+func ParseTape(b []byte) (*Tape, error) {
+	f, err := ParseFront(b)
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) != f.Total {
+		return nil, tapeError("truncated: %d bytes of %d", len(b), f.Total)
+	}
+	return &Tape{f, b}, nil
+}
+
+// Bytes are the tape's bytes, as they were written.
+func (t *Tape) Bytes() []byte { return t.bytes }
+
+// Block reads block i.
+func (t *Tape) Block(i uint32) ([]byte, error) {
+	offset, length, err := t.BlockRange(i)
+	if err != nil {
+		return nil, err
+	}
+	return t.UnpackBlock(i, t.bytes[offset:offset+length])
+}
+
+// Record reads the record a RecordRef or an Entry points at.
+func (t *Tape) Record(block, position uint32) (*Record, error) {
+	raw, err := t.Block(block)
+	if err != nil {
+		return nil, err
+	}
+	return RecordAt(raw, position)
+}
+
+// Records reads all records in the order they were written. It ends with the
+// first error.
+func (t *Tape) Records() iter.Seq2[*Record, error] {
+	return func(yield func(*Record, error) bool) {
+		for i := range t.Index.Blocks {
+			raw, err := t.Block(uint32(i))
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for position := 0; position < len(raw); {
+				r, end, err := recordAt(raw, position)
+				if !yield(r, err) || err != nil {
+					return
+				}
+				position = end
+			}
+		}
+	}
+}
+
+// Verify reads everything: the front, each block, each record.
+func (t *Tape) Verify() error {
+	for _, err := range t.Records() {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// HeaderValue finds the first header of that name, letter case ignored; "" without one.
+func HeaderValue(fields []*Field, name string) string {
+	i := slices.IndexFunc(fields, func(f *Field) bool { return bytes.EqualFold(f.Name, []byte(name)) })
+	if i < 0 {
+		return ""
+	}
+	return string(fields[i].Value)
+}
