@@ -1,0 +1,117 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Broker is a NATS server with JetStream in this process. Its file store
+// syncs every message before the ack: with the server's default a power cut
+// loses what was acked in the last two minutes.
+type Broker struct {
+	server *server.Server
+	log    *slog.Logger
+}
+
+// BrokerConfig says where it listens and keeps its files.
+type BrokerConfig struct {
+	Dir    string // of the store
+	Listen string // "host:port" for other processes; "" = only this process
+}
+
+// StartBroker starts a server and returns when it is ready.
+func StartBroker(c BrokerConfig, log *slog.Logger) (*Broker, error) {
+	options := &server.Options{
+		JetStream:    true,
+		StoreDir:     c.Dir,
+		SyncAlways:   true,
+		SyncInterval: time.Minute,
+		NoSigs:       true,
+		DontListen:   c.Listen == "",
+		MaxPayload:   1 << 20,
+	}
+	if c.Listen != "" {
+		host, port, err := splitHostPort(c.Listen)
+		if err != nil {
+			return nil, fmt.Errorf("listen address %q of the embedded NATS: %w", c.Listen, err)
+		}
+		options.Host, options.Port = host, port
+	}
+	s, err := server.NewServer(options)
+	if err != nil {
+		return nil, fmt.Errorf("embedded NATS: %w", err)
+	}
+	broker := &brokerLog{log: log}
+	s.SetLogger(broker, false, false)
+	s.Start()
+	if !s.ReadyForConnections(20*time.Second) || !s.JetStreamEnabled() {
+		s.Shutdown()
+		s.WaitForShutdown()
+		return nil, Hint(fmt.Errorf("embedded NATS did not start in %s: %w", filepath.Clean(c.Dir), broker.cause()),
+			"is the folder writable, and no other tapedeck running on it? Choose another with --data DIR")
+	}
+	return &Broker{server: s, log: log}, nil
+}
+
+// Connect connects without a socket.
+func (b *Broker) Connect(name string) (*nats.Conn, jetstream.JetStream, error) {
+	conn, err := nats.Connect("", append(connectOptions(name, b.log), nats.InProcessServer(b.server))...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect to the embedded NATS: %w", err)
+	}
+	js, err := jetstream.New(conn)
+	if err != nil {
+		conn.Close()
+		return nil, nil, fmt.Errorf("connect to the embedded NATS: %w", err)
+	}
+	return conn, js, nil
+}
+
+// URL is where other processes reach it, "" when it does not listen.
+func (b *Broker) URL() string {
+	if b.server.Addr() == nil {
+		return ""
+	}
+	return b.server.ClientURL()
+}
+
+// Close stops the server and waits until its files are closed.
+func (b *Broker) Close() {
+	b.server.Shutdown()
+	b.server.WaitForShutdown()
+}
+
+// brokerLog keeps the server's own words for the debug level and remembers why
+// it could not start.
+type brokerLog struct {
+	log  *slog.Logger
+	last error
+}
+
+func (l *brokerLog) cause() error {
+	if l.last == nil {
+		return errors.New("it was not ready within 20 s")
+	}
+	return l.last
+}
+
+func (l *brokerLog) Noticef(format string, v ...any) {
+	l.log.Debug("nats server", "message", fmt.Sprintf(format, v...))
+}
+func (l *brokerLog) Warnf(format string, v ...any) {
+	l.log.Debug("nats server", "message", fmt.Sprintf(format, v...))
+}
+func (l *brokerLog) Errorf(format string, v ...any) {
+	l.last = fmt.Errorf(format, v...)
+	l.log.Warn("nats server", "error", l.last)
+}
+func (l *brokerLog) Fatalf(format string, v ...any) { l.last = fmt.Errorf(format, v...) }
+func (l *brokerLog) Debugf(string, ...any)          {}
+func (l *brokerLog) Tracef(string, ...any)          {}
