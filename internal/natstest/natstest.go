@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"tapedeck/events"
+	"tapedeck/internal/broker"
 	"tapedeck/internal/service"
 )
 
@@ -25,17 +26,17 @@ func New(t testing.TB) (*nats.Conn, jetstream.JetStream) {
 
 // Start starts a server on a store folder, with a listener on loopback and
 // without any stream.
-func Start(t testing.TB, dir string) (*service.Broker, *nats.Conn, jetstream.JetStream) {
+func Start(t testing.TB, dir string) (*broker.Broker, *nats.Conn, jetstream.JetStream) {
 	t.Helper()
-	broker, err := service.StartBroker(service.BrokerConfig{Dir: dir, Listen: "127.0.0.1:0"}, slog.New(slog.DiscardHandler))
+	b, err := broker.Start(broker.Config{Dir: dir, Listen: "127.0.0.1:0"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(broker.Close)
-	conn, js, err := service.Connect(broker.URL(), t.Name(), slog.New(slog.DiscardHandler))
+	t.Cleanup(b.Close)
+	conn, js, err := service.Connect(b.URL(), t.Name(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	return broker, conn, js
+	return b, conn, js
 }

@@ -10,11 +10,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// connectOptions never give up and never hide a reason: a lost server is
+// ConnectOptions are those of every connection. They never give up and never hide a reason: a lost server is
 // reconnected to for ever, nothing is buffered in memory (capture has a spool,
 // workers have redelivery), and refused rights show in the log, since the
 // server answers them with silence.
-func connectOptions(name string, log *slog.Logger) []nats.Option {
+func ConnectOptions(name string, log *slog.Logger) []nats.Option {
 	return []nats.Option{
 		nats.Name("tapedeck " + name),
 		nats.MaxReconnects(-1),
@@ -43,7 +43,7 @@ func ConnectLater(url, name string, log *slog.Logger) (*nats.Conn, jetstream.Jet
 }
 
 func connect(url, name string, log *slog.Logger, more ...nats.Option) (*nats.Conn, jetstream.JetStream, error) {
-	conn, err := nats.Connect(url, append(connectOptions(name, log), more...)...)
+	conn, err := nats.Connect(url, append(ConnectOptions(name, log), more...)...)
 	if err != nil {
 		return nil, nil, Hint(fmt.Errorf("connect to NATS at %s: %w", redactURL(url), err),
 			"start a server (nats-server -js) or `tapedeck up`, or name yours with --nats URL")

@@ -1,15 +1,21 @@
-package service
+// Package broker is NATS with JetStream inside this process: the in-process
+// mode of the commands, and tests. Nothing else imports the server.
+package broker
 
 import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"tapedeck/internal/service"
 )
 
 // Broker is a NATS server with JetStream in this process. Its file store
@@ -20,14 +26,14 @@ type Broker struct {
 	log    *slog.Logger
 }
 
-// BrokerConfig says where it listens and keeps its files.
-type BrokerConfig struct {
+// Config says where it listens and keeps its files.
+type Config struct {
 	Dir    string // of the store
 	Listen string // "host:port" for other processes; "" = only this process
 }
 
-// StartBroker starts a server and returns when it is ready.
-func StartBroker(c BrokerConfig, log *slog.Logger) (*Broker, error) {
+// Start starts a server and returns when it is ready.
+func Start(c Config, log *slog.Logger) (*Broker, error) {
 	options := &server.Options{
 		JetStream:    true,
 		StoreDir:     c.Dir,
@@ -48,13 +54,13 @@ func StartBroker(c BrokerConfig, log *slog.Logger) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded NATS: %w", err)
 	}
-	broker := &brokerLog{log: log}
-	s.SetLogger(broker, false, false)
+	words := &serverLog{log: log}
+	s.SetLogger(words, false, false)
 	s.Start()
 	if !s.ReadyForConnections(20*time.Second) || !s.JetStreamEnabled() {
 		s.Shutdown()
 		s.WaitForShutdown()
-		return nil, Hint(fmt.Errorf("embedded NATS did not start in %s: %w", filepath.Clean(c.Dir), broker.cause()),
+		return nil, service.Hint(fmt.Errorf("embedded NATS did not start in %s: %w", filepath.Clean(c.Dir), words.cause()),
 			"is the folder writable, and no other tapedeck running on it? Choose another with --data DIR")
 	}
 	return &Broker{server: s, log: log}, nil
@@ -62,7 +68,7 @@ func StartBroker(c BrokerConfig, log *slog.Logger) (*Broker, error) {
 
 // Connect connects without a socket.
 func (b *Broker) Connect(name string) (*nats.Conn, jetstream.JetStream, error) {
-	conn, err := nats.Connect("", append(connectOptions(name, b.log), nats.InProcessServer(b.server))...)
+	conn, err := nats.Connect("", append(service.ConnectOptions(name, b.log), nats.InProcessServer(b.server))...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("connect to the embedded NATS: %w", err)
 	}
@@ -88,30 +94,45 @@ func (b *Broker) Close() {
 	b.server.WaitForShutdown()
 }
 
-// brokerLog keeps the server's own words for the debug level and remembers why
+// serverLog keeps the server's own words for the debug level and remembers why
 // it could not start.
-type brokerLog struct {
+type serverLog struct {
 	log  *slog.Logger
 	last error
 }
 
-func (l *brokerLog) cause() error {
+func (l *serverLog) cause() error {
 	if l.last == nil {
 		return errors.New("it was not ready within 20 s")
 	}
 	return l.last
 }
 
-func (l *brokerLog) Noticef(format string, v ...any) {
+func (l *serverLog) Noticef(format string, v ...any) {
 	l.log.Debug("nats server", "message", fmt.Sprintf(format, v...))
 }
-func (l *brokerLog) Warnf(format string, v ...any) {
+func (l *serverLog) Warnf(format string, v ...any) {
 	l.log.Debug("nats server", "message", fmt.Sprintf(format, v...))
 }
-func (l *brokerLog) Errorf(format string, v ...any) {
+func (l *serverLog) Errorf(format string, v ...any) {
 	l.last = fmt.Errorf(format, v...)
 	l.log.Warn("nats server", "error", l.last)
 }
-func (l *brokerLog) Fatalf(format string, v ...any) { l.last = fmt.Errorf(format, v...) }
-func (l *brokerLog) Debugf(string, ...any)          {}
-func (l *brokerLog) Tracef(string, ...any)          {}
+func (l *serverLog) Fatalf(format string, v ...any) { l.last = fmt.Errorf(format, v...) }
+func (l *serverLog) Debugf(string, ...any)          {}
+func (l *serverLog) Tracef(string, ...any)          {}
+
+func splitHostPort(address string) (string, int, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0, err
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil || n < 0 || n > 65535 {
+		return "", 0, fmt.Errorf("port %q is no number from 0 to 65535", port)
+	}
+	if n == 0 {
+		n = -1 // nats-server's word for "any free port"
+	}
+	return host, n, nil
+}
