@@ -1533,6 +1533,7 @@ type Connection struct {
 	OpenedAt      int64                  `protobuf:"varint,4,opt,name=opened_at,json=openedAt,proto3" json:"opened_at,omitempty"`
 	Ordinal       uint32                 `protobuf:"varint,5,opt,name=ordinal,proto3" json:"ordinal,omitempty"` // of this exchange on the connection, from 0
 	Tls           *TLS                   `protobuf:"bytes,6,opt,name=tls,proto3" json:"tls,omitempty"`
+	Listen        string                 `protobuf:"bytes,7,opt,name=listen,proto3" json:"listen,omitempty"` // where capture listened for the caller, when the server is a fixed dependency (--outbound LISTEN=HOST:PORT)
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1607,6 +1608,13 @@ func (x *Connection) GetTls() *TLS {
 		return x.Tls
 	}
 	return nil
+}
+
+func (x *Connection) GetListen() string {
+	if x != nil {
+		return x.Listen
+	}
+	return ""
 }
 
 type TLS struct {
@@ -1950,7 +1958,7 @@ func (x *Field) GetValue() []byte {
 type Body struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`  // the first 256 KiB
-	Size          int64                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"` // full length as sent
+	Size          int64                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"` // full length as sent; of the redacted body where a value in it was replaced
 	Kept          int64                  `protobuf:"varint,3,opt,name=kept,proto3" json:"kept,omitempty"` // bytes kept in data and parts together; less than size: truncated
 	Parts         []*RecordRef           `protobuf:"bytes,4,rep,name=parts,proto3" json:"parts,omitempty"`
 	Hmac          []byte                 `protobuf:"bytes,5,opt,name=hmac,proto3" json:"hmac,omitempty"` // of the whole original under the installation's key, when truncated or redacted
@@ -2203,7 +2211,7 @@ const file_events_tape_proto_rawDesc = "" +
 	"\n" +
 	"redactions\x18\n" +
 	" \x03(\v2\x16.tapedeck.v1.RedactionR\n" +
-	"redactions\"\xa7\x01\n" +
+	"redactions\"\xbf\x01\n" +
 	"\n" +
 	"Connection\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x16\n" +
@@ -2211,7 +2219,8 @@ const file_events_tape_proto_rawDesc = "" +
 	"\x06server\x18\x03 \x01(\tR\x06server\x12\x1b\n" +
 	"\topened_at\x18\x04 \x01(\x03R\bopenedAt\x12\x18\n" +
 	"\aordinal\x18\x05 \x01(\rR\aordinal\x12\"\n" +
-	"\x03tls\x18\x06 \x01(\v2\x10.tapedeck.v1.TLSR\x03tls\"l\n" +
+	"\x03tls\x18\x06 \x01(\v2\x10.tapedeck.v1.TLSR\x03tls\x12\x16\n" +
+	"\x06listen\x18\a \x01(\tR\x06listen\"l\n" +
 	"\x03TLS\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x16\n" +
 	"\x06cipher\x18\x02 \x01(\tR\x06cipher\x12\x1f\n" +
