@@ -1,0 +1,78 @@
+# tapedeck: `make demo` runs the main job, `make test` passes the tests. Each
+# does all its set-up on a Debian or Ubuntu machine with Go, Node.js, make and
+# a network; `make help` lists the rest.
+export GOTOOLCHAIN := go1.26.9
+export CGO_ENABLED ?= 0
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X tapedeck/internal/service.version=$(VERSION)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: help build demo test test-race lint cross generate plugin plugin-test bench-path fuzz tools database clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+build: bin/tapedeck ## build bin/tapedeck
+
+.PHONY: bin/tapedeck
+bin/tapedeck:
+	go build -trimpath -ldflags '$(LDFLAGS)' -o $@ .
+
+demo: build ## record a small shop, make a scenario, replay it (60 s; the first time 5 min)
+	bin/tapedeck demo
+
+test: tools ## all tests that need no fault injection, on real servers
+	go vet ./...
+	go test -timeout 15m ./...
+
+test-race: tools ## the same under the race detector
+	CGO_ENABLED=1 go test -race -timeout 20m ./...
+
+lint: ## format, vet, staticcheck
+	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt these: $$out"; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+cross: ## build and vet for the other platforms
+	@for target in darwin/arm64 linux/arm64; do \
+	  echo "$$target"; \
+	  GOOS=$${target%/*} GOARCH=$${target#*/} go build -o /dev/null . ; \
+	  GOOS=$${target%/*} GOARCH=$${target#*/} go vet ./... ; \
+	done
+
+generate: ## make the Go code of the .proto files
+	@command -v protoc >/dev/null || { echo "protoc is missing: apt-get install protobuf-compiler"; exit 1; }
+	@mkdir -p .build
+	go build -o .build/protoc-gen-go google.golang.org/protobuf/cmd/protoc-gen-go
+	protoc --plugin=.build/protoc-gen-go --go_out=. --go_opt=module=tapedeck $$(git ls-files '*.proto')
+
+plugin: ## build the Grafana plugins into dist folders
+	$(MAKE) -C grafana-plugin plugin
+
+plugin-test: ## test the plugins' frontend and build
+	$(MAKE) -C grafana-plugin plugin-test
+
+bench-path: build ## 200,000 exchanges through capture, JetStream, archive and index
+	go run ./e2e/benchpath
+
+FUZZTIME ?= 30s
+fuzz: ## run every fuzz target for FUZZTIME
+	@for package in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' $$package 2>/dev/null | grep '^Fuzz' || true); do \
+	    echo "$$package $$target"; \
+	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; \
+	  done; \
+	done
+
+tools: ## programs that the tests drive: installed when missing
+	@deploy/local/tools.sh
+
+database: ## start a private TimescaleDB and print its DSN
+	@deploy/local/timescale.sh start .build/timescale 54329
+
+clean: ## delete what was built; stops the private database
+	-[ ! -d .build/timescale ] || deploy/local/timescale.sh destroy .build/timescale
+	rm -rf bin .build

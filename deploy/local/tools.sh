@@ -1,0 +1,26 @@
+#!/bin/sh
+# tools.sh - the programs that the tests drive and a fresh machine may lack.
+# Installs from Debian's packages when that is allowed (root or sudo without a
+# password); otherwise it names what to install.
+set -eu
+
+missing=
+need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
+need curl curl
+need git git
+[ -d /usr/share/zoneinfo ] || missing="$missing tzdata"
+
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" = 0 ]; then
+	as=
+elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
+	as="sudo -n"
+else
+	echo "please install:$missing" >&2
+	exit 1
+fi
+echo "installing:$missing"
+# shellcheck disable=SC2086
+$as apt-get update -qq
+# shellcheck disable=SC2086
+DEBIAN_FRONTEND=noninteractive $as apt-get install -y -qq --no-install-recommends $missing >/dev/null
