@@ -69,6 +69,7 @@ fuzz: ## run every fuzz target for FUZZTIME
 
 tools: ## programs that the tests drive: installed when missing
 	@deploy/local/tools.sh
+	@go run ./internal/tool/install
 
 database: ## start a private TimescaleDB and print its DSN
 	@deploy/local/timescale.sh start .build/timescale 54329

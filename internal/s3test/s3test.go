@@ -2,9 +2,7 @@
 // (https://github.com/versity/versitygw) over a private folder, on a free
 // loopback port, with credentials of its own.
 //
-// The server is a tool, built once at a pinned version into the user's cache
-// folder; it is neither linked into tapedeck nor required by go.mod. A test
-// that lacks it skips, and fails with REQUIRE_SERVICES=1.
+// A test that lacks the server skips, and builds it with REQUIRE_SERVICES=1.
 package s3test
 
 import (
@@ -22,6 +20,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"tapedeck/internal/tool"
 )
 
 // Region is the region that every Server says it is in.
@@ -44,20 +44,14 @@ type Server struct {
 // Start runs a server with these buckets in it.
 func Start(t testing.TB, buckets ...string) *Server {
 	t.Helper()
-	tool, err := find(t.Context())
-	if err != nil {
-		if os.Getenv("REQUIRE_SERVICES") == "1" {
-			t.Fatalf("S3 server is required: %v", err)
-		}
-		t.Skipf("no S3 server: %v", err)
-	}
-	s := &Server{Access: random(10), Secret: random(20), Root: t.TempDir(), state: t.TempDir(), tool: tool}
+	s := &Server{Access: random(10), Secret: random(20), Root: t.TempDir(), state: t.TempDir(), tool: tool.VersityGW.Require(t)}
 	for _, name := range buckets {
 		if err := os.Mkdir(filepath.Join(s.Root, name), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
 	t.Cleanup(s.Stop)
+	var err error
 	// The port is free when it is looked for and may be taken a moment later.
 	for range 5 {
 		s.Address = freeAddress(t)
