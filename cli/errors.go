@@ -1,0 +1,65 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"tapedeck/internal/service"
+)
+
+// ExitInterrupted is the exit code of a process that a second signal killed.
+const ExitInterrupted = 130
+
+// Interrupt is the cause of a context that a signal ended.
+type Interrupt struct{ os.Signal }
+
+func (i Interrupt) Error() string { return "interrupted by " + i.String() }
+
+// exitError ends the process with a code. Without an error it is silent.
+type exitError struct {
+	code int
+	err  error
+}
+
+func exit(code int, err error) error { return &exitError{code, err} }
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// ExitCode is the exit code that says what err says.
+func ExitCode(err error) int {
+	if err == nil {
+		return 0
+	}
+	if e, ok := errors.AsType[*exitError](err); ok {
+		return e.code
+	}
+	return 1
+}
+
+// Message is what to print about err: one line that says what, and where
+// there is one, a second line that says what to do. It is empty when there is
+// nothing to say.
+func Message(err error) string {
+	if e, ok := errors.AsType[*exitError](err); err == nil || ok && e.err == nil {
+		return ""
+	}
+	message := "tapedeck: " + oneLine(err.Error())
+	if hint := service.HintOf(err); hint != "" {
+		message += "\n  " + hint
+	}
+	return message
+}
+
+// oneLine joins the lines of joined errors.
+func oneLine(s string) string {
+	return strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ")
+}
