@@ -237,6 +237,15 @@ func streamDiffers(want, got jetstream.StreamConfig, o SetupOptions) error {
 	return fmt.Errorf("stream %s %w: %s", want.Name, ErrDiffers, strings.Join(what, ", "))
 }
 
+// Streams names the streams that Setup makes.
+func Streams() []string {
+	var names []string
+	for _, c := range streams(SetupOptions{}) {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
 // Durables names the durables of a stream that must exist, as "stream/name".
 // Capture spools while one of CAPTURED is missing.
 func Durables(stream string, database bool) []string {
