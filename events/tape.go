@@ -44,11 +44,15 @@ const (
 	// TapePrefix is the length of the fixed prefix: enough to know the length of the front.
 	TapePrefix = 24
 
-	tapeMagic     = "tape"
-	maxFront      = 64 << 20 // of the header and the packed index
-	maxIndex      = 256 << 20
-	maxBlockRaw   = 16 << 20
-	maxBlocksSize = 1 << 30
+	tapeMagic = "tape"
+	// What readers bear, so that no tape costs them more than this memory. A
+	// tape of TapeSize stays far below.
+	maxFront    = 16 << 20 // header and packed index
+	maxIndex    = 16 << 20 // unpacked
+	maxItems    = 1 << 18  // entries, endpoints and blocks
+	maxTags     = 8        // of an entry
+	maxBlockRaw = 16 << 20
+	maxBlocks   = 1 << 30 // all blocks, packed
 )
 
 // ErrTape is wrapped by every error about bytes that are no readable tape.
@@ -59,6 +63,8 @@ var (
 	// EncodeAll and DecodeAll are safe for concurrent use.
 	packer, _   = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(4), zstd.WithEncoderCRC(false))
 	unpacker, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxIndex))
+	// blockUnpacker writes no more than the block says that it has.
+	blockUnpacker, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecodeAllCapLimit(true))
 )
 
 func tapeError(format string, args ...any) error {
@@ -104,6 +110,7 @@ func (b *Builder) Empty() bool { return len(b.index.Entries) == 0 && len(b.open)
 // AddExchange adds an ended exchange with its index entry. It sets the entry's
 // kind, endpoint, block and position.
 func (b *Builder) AddExchange(entry *Entry, endpoint *Endpoint, x *Exchange) error {
+	validExchange(x)
 	ref, err := b.add(&Record{Kind: &Record_Exchange{x}})
 	if err != nil {
 		return fmt.Errorf("add exchange %x: %w", entry.Id, err)
@@ -129,10 +136,15 @@ func (b *Builder) AddPart(p *Part) (*RecordRef, error) {
 
 // AddSegment adds one second of a stream.
 func (b *Builder) AddSegment(s *Segment) (*RecordRef, error) {
+	for _, m := range s.Messages {
+		validTexts(&m.Type)
+	}
 	return b.add(&Record{Kind: &Record_Segment{s}})
 }
 
 func (b *Builder) addEntry(kind Kind, entry *Entry, endpoint *Endpoint, ref *RecordRef) {
+	validEntry(entry)
+	validEndpoint(endpoint)
 	key := endpointKey{endpoint.Direction, endpoint.Protocol, endpoint.Host, endpoint.Method, endpoint.Template, endpoint.Replay}
 	n, known := b.endpoints[key]
 	if !known {
@@ -148,7 +160,11 @@ func (b *Builder) addEntry(kind Kind, entry *Entry, endpoint *Endpoint, ref *Rec
 
 func (b *Builder) add(r *Record) (*RecordRef, error) {
 	ref := &RecordRef{TapeId: b.id[:], Block: uint32(len(b.index.Blocks)), Position: uint32(len(b.open))}
-	b.open = protowire.AppendVarint(b.open, uint64(proto.Size(r)))
+	size := proto.Size(r)
+	if size > maxBlockRaw-BlockSize-protowire.SizeVarint(maxBlockRaw) {
+		return nil, fmt.Errorf("record of %d bytes is over the bound of a block", size)
+	}
+	b.open = protowire.AppendVarint(b.open, uint64(size))
 	open, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b.open, r)
 	if err != nil {
 		b.open = b.open[:ref.Position]
@@ -222,12 +238,17 @@ func FrontSize(prefix []byte) (int64, error) {
 	if string(prefix[:4]) != tapeMagic {
 		return 0, tapeError("it begins with %q", prefix[:4])
 	}
-	if v := binary.BigEndian.Uint16(prefix[4:]); v == 0 || v > TapeVersion {
+	if v := binary.BigEndian.Uint16(prefix[4:]); v > TapeVersion {
 		return 0, tapeError("format version %d is newer than this tapedeck reads (%d): upgrade tapedeck", v, TapeVersion)
+	} else if v == 0 {
+		return 0, tapeError("format version 0")
 	}
 	size := int64(binary.BigEndian.Uint32(prefix[8:])) + int64(binary.BigEndian.Uint32(prefix[12:]))
 	if size > maxFront {
 		return 0, tapeError("a front of %d bytes is over the bound of %d", size, maxFront)
+	}
+	if blocks := binary.BigEndian.Uint32(prefix[16:]); blocks > maxBlocks {
+		return 0, tapeError("blocks of %d bytes are over the bound of %d", blocks, maxBlocks)
 	}
 	return TapePrefix + size, nil
 }
@@ -254,10 +275,70 @@ func ParseFront(b []byte) (*Front, error) {
 	if err != nil {
 		return nil, tapeError("index: %v", err)
 	}
+	if err := checkIndex(raw); err != nil {
+		return nil, err
+	}
 	if err := proto.Unmarshal(raw, f.Index); err != nil {
 		return nil, tapeError("index: %v", err)
 	}
-	return f, f.validate()
+	if err := f.validate(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// checkIndex counts what is in an index before it is decoded: an empty
+// message has two bytes in the file and hundreds in memory.
+func checkIndex(raw []byte) error {
+	items := 0
+	return eachField(raw, func(field protowire.Number, value []byte) error {
+		if items++; items > maxItems {
+			return tapeError("the index has more than %d items", maxItems)
+		}
+		if field != indexEntries {
+			return nil
+		}
+		tags := 0
+		return eachField(value, func(field protowire.Number, _ []byte) error {
+			if field == entryTags {
+				tags++
+			}
+			if tags > maxTags {
+				return tapeError("entry with more than %d tags", maxTags)
+			}
+			return nil
+		})
+	})
+}
+
+// Field numbers of tape.proto.
+const (
+	indexEntries = 3
+	entryTags    = 22
+)
+
+// eachField visits the fields of an encoded message; value is that of a
+// message, string or bytes field.
+func eachField(message []byte, visit func(field protowire.Number, value []byte) error) error {
+	for len(message) > 0 {
+		field, kind, n := protowire.ConsumeTag(message)
+		if n < 0 {
+			return tapeError("index: %v", protowire.ParseError(n))
+		}
+		message = message[n:]
+		if n = protowire.ConsumeFieldValue(field, kind, message); n < 0 {
+			return tapeError("index: %v", protowire.ParseError(n))
+		}
+		var value []byte
+		if kind == protowire.BytesType {
+			value, _ = protowire.ConsumeBytes(message)
+		}
+		if err := visit(field, value); err != nil {
+			return err
+		}
+		message = message[n:]
+	}
+	return nil
 }
 
 // validate holds what a reader may rely on without looking again: ids have 16
@@ -274,8 +355,12 @@ func (f *Front) validate() error {
 		h.Counters = &Counters{}
 	}
 	for i, block := range f.Index.Blocks {
-		if block.Offset+uint64(block.Length) > uint64(f.Total-f.Size) || block.RawLength > maxBlockRaw {
+		blocks := uint64(f.Total - f.Size)
+		if block.Offset > blocks || uint64(block.Length) > blocks-block.Offset { // their sum could overflow
 			return tapeError("block %d lies outside of the tape", i)
+		}
+		if block.RawLength > maxBlockRaw {
+			return tapeError("block %d has %d bytes, over the bound of %d", i, block.RawLength, maxBlockRaw)
 		}
 	}
 	for i, e := range f.Index.Entries {
@@ -312,9 +397,12 @@ func (f *Front) UnpackBlock(i uint32, frame []byte) ([]byte, error) {
 	if crc32.Checksum(frame, castagnoli) != block.Crc32C {
 		return nil, tapeError("checksum of block %d does not match", i)
 	}
-	raw, err := unpacker.DecodeAll(frame, make([]byte, 0, block.RawLength))
+	raw, err := blockUnpacker.DecodeAll(frame, make([]byte, 0, block.RawLength))
 	if err != nil {
 		return nil, tapeError("block %d: %v", i, err)
+	}
+	if len(raw) != int(block.RawLength) {
+		return nil, tapeError("block %d has %d bytes, want %d", i, len(raw), block.RawLength)
 	}
 	return raw, nil
 }
