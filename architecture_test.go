@@ -40,7 +40,7 @@ var edges = map[string][]string{
 var onlyUnder = map[string][]string{
 	"github.com/grafana/grafana-plugin-sdk-go": {"grafana-plugin"},
 	"github.com/nats-io/nats-server/v2":        {"internal/broker"},
-	"github.com/jackc/pgx/v5":                  {"indexer/traffic", "internal/pgtest"},
+	"github.com/jackc/pgx/v5":                  {"indexer/traffic", "internal/pgtest", "e2e"},
 	"github.com/aws/aws-sdk-go-v2":             {"archiver/tapes", "internal/s3test", "e2e"},
 }
 
