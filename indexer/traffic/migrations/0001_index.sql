@@ -61,7 +61,7 @@ create table exchanges (
 	code             int4,                 -- status as a number when it is 1 to 9 digits, else NULL
 	flags            int4        not null, -- bits of events.Flag
 	cause_confidence real        not null, -- 0 to 1; 0 without a cause
-	class            int2        not null, -- events.StatusClass: 1 ok, 2 client, 3 server, 4 failed
+	class            int2        not null, -- events.StatusClass: 1 ok, 2 client, 3 server, 4 failed (and unset)
 	status           text        not null, -- as the protocol writes it: '200', 'OUT_OF_RANGE', '40001'
 	path             text        not null, -- redacted, without the query, at most 1 KiB
 	peer             text        not null, -- address of the other side, host:port
@@ -76,6 +76,9 @@ create index exchanges_endpoint on exchanges (endpoint_id, time);
 create index exchanges_failed   on exchanges (time, id)        where class >= 3;
 create index exchanges_trace    on exchanges (trace)           where trace is not null;
 create index exchanges_replay   on exchanges (replay_id, time) where replay_id is not null;
+-- Where the time was corrected or imported (events.Flag_CLOCK), the id may hold
+-- another one.
+create index exchanges_clock    on exchanges (id)              where flags & 8 <> 0;
 
 -- Exchanges that were open for longer than 1 s when their tape was closed: same
 -- columns, same (time, id) as the row that follows. One exchange may be here
