@@ -72,8 +72,8 @@ type Sink interface {
 // Description is what the index needs to know of an exchange beyond its times
 // and sizes.
 type Description struct {
-	Endpoint events.Endpoint // Template is the shape template
-	Path     string          // without the query
+	Endpoint *events.Endpoint // Template is the shape template
+	Path     string           // without the query
 	Status   string
 	Class    events.StatusClass
 	Session  events.SessionID // zero: by connection

@@ -1,0 +1,93 @@
+package http1
+
+import (
+	"strings"
+
+	"tapedeck/events"
+	"tapedeck/wire"
+)
+
+// Bounds of what goes into the index.
+const (
+	maxPath = 1 << 10
+	maxHost = 253 + 6
+)
+
+// Describe says what the index needs to know of an exchange.
+func (p *Protocol) Describe(x *events.Exchange) wire.Description {
+	r := x.Request
+	if r == nil {
+		r = &events.Request{}
+	}
+	marks := wire.ReadMarks(r.Headers, p.Tags)
+	path := clip(Path(r.Target), maxPath)
+	d := wire.Description{
+		Endpoint: &events.Endpoint{
+			Direction: x.Direction, Protocol: Name,
+			Host:     hostOf(x, r),
+			Method:   clip(r.Method, maxMethod),
+			Template: wire.Template(path),
+			Replay:   marks.ReplayID != "",
+		},
+		Path: path, Class: class(x), Session: wire.Session(r.Headers),
+		Trace: marks.Trace, Span: marks.Span, Parent: marks.Parent, ReplayID: marks.ReplayID, Tags: marks.Tags,
+	}
+	if x.Response != nil {
+		d.Status = x.Response.Status
+	}
+	return d
+}
+
+// Path is the path of a request target, without scheme, authority and query.
+// The target of CONNECT and the "*" of OPTIONS are their own path.
+func Path(target string) string {
+	target, _, _ = strings.Cut(target, "?")
+	if strings.HasPrefix(target, "/") {
+		return target
+	}
+	_, rest, ok := strings.Cut(target, "://")
+	if !ok {
+		return target
+	}
+	if i := strings.IndexByte(rest, '/'); i >= 0 {
+		return rest[i:]
+	}
+	return "/"
+}
+
+// hostOf is the host as the caller named it; a fixed dependency
+// (--outbound LISTEN=HOST:PORT) is named by what it is, since its caller only
+// knows where we listen.
+func hostOf(x *events.Exchange, r *events.Request) string {
+	c := x.Connection
+	host := r.Host
+	if c != nil && (c.Listen != "" || host == "" && x.Direction == events.Direction_OUTBOUND) {
+		host = c.Server
+	}
+	host = strings.ToLower(clip(host, maxHost))
+	if r.Scheme == "https" {
+		return strings.TrimSuffix(host, ":443")
+	}
+	return strings.TrimSuffix(host, ":80")
+}
+
+func class(x *events.Exchange) events.StatusClass {
+	if x.Response == nil || x.Failure != "" && !strings.HasPrefix(x.Failure, "malformed request") {
+		return events.StatusClass_FAILED
+	}
+	switch x.Response.Status[:1] {
+	case "4":
+		return events.StatusClass_CLIENT
+	case "5":
+		return events.StatusClass_SERVER
+	}
+	return events.StatusClass_OK
+}
+
+// clip cuts a text that is valid UTF-8 at a character.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "")
+}
