@@ -59,7 +59,7 @@ func (c *adminDoctor) Run(ctx context.Context, env *Env) error {
 		}
 	}
 	if wrong > 0 {
-		return fmt.Errorf("doctor: %s does not work", plural(wrong, "thing"))
+		return fmt.Errorf("doctor: %d of %d do not work", wrong, len(found))
 	}
 	return nil
 }

@@ -54,7 +54,7 @@ func Message(err error) string {
 	}
 	message := "tapedeck: " + oneLine(err.Error())
 	if hint := service.HintOf(err); hint != "" {
-		message += "\n  " + hint
+		message += "\n" + indent(hint)
 	}
 	return message
 }

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"tapedeck/internal/broker"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"tapedeck": main})
+}
+
+// TestScripts runs cli/testdata through the real main: each tapedeck in a
+// script is a process of its own.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "cli/testdata",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("HOME", e.WorkDir)
+			for _, v := range e.Vars {
+				if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "TAPEDECK_") {
+					e.Setenv(name, "")
+				}
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"ports":    ports,
+			"natsd":    natsd,
+			"occupy":   occupy,
+			"waitport": waitport,
+			"code":     code,
+		},
+	})
+}
+
+// ports NAME…: sets each variable to a free address on loopback.
+func ports(ts *testscript.TestScript, _ bool, names []string) {
+	var listeners []net.Listener
+	for _, name := range names {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		listeners = append(listeners, l)
+		ts.Setenv(name, l.Addr().String())
+	}
+	for _, l := range listeners {
+		ts.Check(l.Close())
+	}
+}
+
+// natsd NAME: starts a NATS server without streams; NAME is its URL.
+func natsd(ts *testscript.TestScript, _ bool, args []string) {
+	b, err := broker.Start(broker.Config{Dir: filepath.Join(ts.Getenv("WORK"), "natsd"), Listen: "127.0.0.1:0"}, slog.New(slog.DiscardHandler))
+	ts.Check(err)
+	ts.Defer(b.Close)
+	ts.Setenv(args[0], b.URL())
+}
+
+// occupy NAME: listens on a port; NAME is its address.
+func occupy(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(func() { l.Close() })
+	ts.Setenv(args[0], l.Addr().String())
+}
+
+// waitport ADDRESS…: waits until something listens there.
+func waitport(ts *testscript.TestScript, _ bool, addresses []string) {
+	for _, address := range addresses {
+		poll(ts, "nothing listens at "+address, func() bool {
+			conn, err := net.Dial("tcp", address)
+			if err != nil {
+				return false
+			}
+			return conn.Close() == nil
+		})
+	}
+}
+
+// poll waits until ok says so.
+func poll(ts *testscript.TestScript, otherwise string, ok func() bool) {
+	deadline := time.NewTimer(30 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			ts.Fatalf("%s", otherwise)
+		}
+	}
+}
+
+// code N COMMAND…: runs a command that must end with exit code N.
+func code(ts *testscript.TestScript, _ bool, args []string) {
+	want := args[0]
+	err := ts.Exec(args[1], args[2:]...)
+	got := "0"
+	if err != nil {
+		got = strings.TrimPrefix(err.Error(), "exit status ")
+	}
+	if got != want {
+		ts.Fatalf("%s: exit code %s, want %s", strings.Join(args[1:], " "), got, want)
+	}
+}
