@@ -1,0 +1,259 @@
+package scenario
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+
+	"tapedeck/events"
+	"tapedeck/wire"
+)
+
+// Level is how well a recorded exchange fits a live request.
+type Level string
+
+// The levels, from strict to loose.
+const (
+	Exact Level = "exact" // method, path, query and body are the recorded ones
+	Shape Level = "shape" // only volatile places differ
+	Miss  Level = "miss"  // no recorded answer fits
+)
+
+// Match is what a Matcher found.
+type Match struct {
+	Level Level
+	// Mock answers the request; on a miss it is the closest one, nil when
+	// there is none of that method.
+	Mock *Mock
+	// Differences are those to the closest mock, on a miss.
+	Differences []events.Difference
+}
+
+// Matcher finds the recorded answer to live requests of one dependency. Equal
+// requests get their answers in the order they were recorded, the last one
+// again and again. It is safe for concurrent use.
+type Matcher struct {
+	signature func(*events.Exchange) wire.Signature
+
+	mutex  sync.Mutex
+	exact  map[[32]byte]*answers
+	shapes map[shapeKey]*answers
+	routes map[[32]byte]*route
+	all    []*Mock
+}
+
+// shapeKey is a request without its volatile places; which those are is part
+// of the hash.
+type shapeKey [32]byte
+
+// answers are mocks that fit equal requests, by time.
+type answers struct {
+	mocks  []*Mock
+	served map[*Mock]bool
+}
+
+// route is what mocks of one method and path template have in common.
+type route struct {
+	masks []mask
+	mocks []*Mock
+}
+
+// mask is a set of volatile places.
+type mask struct {
+	text    string
+	classes classes
+}
+
+const (
+	maxMasks    = 64  // of one route
+	maxCompared = 256 // mocks that are looked at for the closest one
+)
+
+// NewMatcher makes a matcher of a protocol's signature.
+func NewMatcher(signature func(*events.Exchange) wire.Signature) *Matcher {
+	return &Matcher{
+		signature: signature,
+		exact:     map[[32]byte]*answers{}, shapes: map[shapeKey]*answers{}, routes: map[[32]byte]*route{},
+	}
+}
+
+// Add adds a mock. Those of the same request are added in the order of time.
+func (m *Matcher) Add(k *Mock) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	m.all = append(m.all, k)
+	s := m.signature(k.Exchange)
+	if !truncatedRequest(k) {
+		put(m.exact, s.Exact, k)
+	}
+	r := m.routes[s.Route]
+	if r == nil {
+		r = &route{}
+		m.routes[s.Route] = r
+	}
+	r.mocks = append(r.mocks, k)
+	own := newMask(k.Volatile)
+	if !slices.ContainsFunc(r.masks, func(other mask) bool { return other.text == own.text }) {
+		if len(r.masks) == maxMasks {
+			return // found by its exact request only
+		}
+		r.masks = append(r.masks, own)
+	}
+	put(m.shapes, own.hash(k.Exchange.Request), k)
+}
+
+func put[K comparable](all map[K]*answers, key K, k *Mock) {
+	a := all[key]
+	if a == nil {
+		a = &answers{served: map[*Mock]bool{}}
+		all[key] = a
+	}
+	a.mocks = append(a.mocks, k)
+}
+
+func newMask(volatile []*Volatile) mask {
+	var places []string
+	for _, v := range volatile {
+		places = append(places, v.Place)
+	}
+	slices.Sort(places)
+	return mask{strings.Join(places, "\n"), classesOf(volatile)}
+}
+
+// hash is the request without the places of the mask, and without headers.
+func (k mask) hash(r *events.Request) shapeKey {
+	var lines []string
+	for _, l := range requestLeaves(r) {
+		if strings.HasPrefix(l.place, "request.header.") || strings.HasPrefix(l.place, "request.cookie.") {
+			continue
+		}
+		if k.classes["request.body"] == ClassAny && within(l.place, "request.body") {
+			continue
+		}
+		value := l.value
+		if k.classes.at(l.place) != "" {
+			value = ""
+		}
+		lines = append(lines, l.place+"\x00"+string(rune('0'+l.kind))+value)
+	}
+	slices.Sort(lines)
+	h := sha256.New()
+	writeText(h, k.text)
+	for _, line := range lines {
+		writeText(h, line)
+	}
+	return shapeKey(h.Sum(nil))
+}
+
+func writeText(w io.Writer, s string) {
+	w.Write(binary.AppendUvarint(nil, uint64(len(s)))) // a hash takes everything
+	io.WriteString(w, s)
+}
+
+// Match finds the mock that answers a live request, and counts it as served.
+func (m *Matcher) Match(live *events.Exchange) Match {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	s := m.signature(live)
+	if a := m.exact[s.Exact]; a != nil {
+		return Match{Level: Exact, Mock: a.next()}
+	}
+	r := m.routes[s.Route]
+	if r == nil {
+		return m.closest(m.all, live)
+	}
+	for _, k := range r.masks {
+		a := m.shapes[k.hash(live.Request)]
+		if a == nil {
+			continue
+		}
+		if fitting := a.fitting(live); fitting != nil {
+			return Match{Level: Shape, Mock: fitting}
+		}
+	}
+	return m.closest(r.mocks, live)
+}
+
+// next is the first mock that was not served yet, else the last.
+func (a *answers) next() *Mock {
+	for _, k := range a.mocks {
+		if !a.served[k] {
+			a.served[k] = true
+			return k
+		}
+	}
+	return a.mocks[len(a.mocks)-1]
+}
+
+// fitting is next among those whose volatile places the live request fits.
+func (a *answers) fitting(live *events.Exchange) *Mock {
+	var last *Mock
+	for _, k := range a.mocks {
+		if a.served[k] && last != nil {
+			continue
+		}
+		if len(k.differences(live)) > 0 {
+			continue
+		}
+		if !a.served[k] {
+			a.served[k] = true
+			return k
+		}
+		last = k
+	}
+	return last
+}
+
+// differences are those of a live request, headers left out as in signatures.
+func (k *Mock) differences(live *events.Exchange) []events.Difference {
+	c := newComparison(k.Exchange, live, Rules{Volatile: k.Volatile})
+	c.request(k.Exchange.Request, live.Request, nil)
+	return c.found
+}
+
+// closest is the mock with the fewest differences, of those with the same
+// method.
+func (m *Matcher) closest(among []*Mock, live *events.Exchange) Match {
+	found := Match{Level: Miss}
+	compared := 0
+	for _, k := range among {
+		if k.Exchange.Request.Method != live.GetRequest().GetMethod() {
+			continue
+		}
+		if compared++; compared > maxCompared {
+			break
+		}
+		differences := k.differences(live)
+		if found.Mock == nil || len(differences) < len(found.Differences) {
+			found.Mock, found.Differences = k, differences
+		}
+	}
+	return found
+}
+
+func truncatedRequest(k *Mock) bool {
+	b := k.Exchange.GetRequest().GetBody()
+	return b.GetSize() > int64(len(b.GetData()))
+}
+
+// Answer is the recorded response, with the values that repeat the request
+// replaced by those of the live one. It is a copy.
+func (k *Mock) Answer(live *events.Exchange) *events.Response {
+	out := proto.CloneOf(k.Exchange.Response)
+	if len(k.Echoes) == 0 || live.GetRequest() == nil {
+		return out
+	}
+	leaves := requestLeaves(live.Request)
+	m := responseMessage(out)
+	for _, e := range k.Echoes {
+		if l, ok := findLeaf(leaves, e.From); ok {
+			m.put(e.To, e.Recorded, l.value)
+		}
+	}
+	return out
+}
