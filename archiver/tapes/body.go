@@ -73,7 +73,8 @@ func (a *Archive) parts(ctx context.Context, s events.Service, refs []*events.Re
 		for end < len(refs) && string(refs[end].TapeId) == string(refs[start].TapeId) {
 			end++
 		}
-		group.Go(func() error { return a.partsOfTape(ctx, s, refs[start:end], parts[start:end]) })
+		some, into := refs[start:end], parts[start:end]
+		group.Go(func() error { return a.partsOfTape(ctx, s, some, into) })
 		start = end
 	}
 	return parts, group.Wait()

@@ -42,8 +42,9 @@ type candidate struct {
 	err   error // why the reel at place can't be read
 }
 
-// Scan reads the fronts of all tapes that fit, each once, hour by hour, in the
-// order of their ids within an hour. An object that can't be read is an error
+// Scan reads the fronts of all tapes that fit, each once, hour by hour (a reel
+// counts by the hour of its writing), in the order of their ids within an
+// hour. An object that can't be read is an error
 // with its place, and the scan goes on if the caller does; other errors end it.
 func (a *Archive) Scan(ctx context.Context, o ScanOptions) iter.Seq2[Located, error] {
 	return func(yield func(Located, error) bool) {
@@ -53,8 +54,13 @@ func (a *Archive) Scan(ctx context.Context, o ScanOptions) iter.Seq2[Located, er
 			return
 		}
 		seen := map[events.ID]bool{}
-		for _, h := range hours {
-			found, err := a.candidates(ctx, h, o)
+		for len(hours) > 0 {
+			n := 1
+			for n < len(hours) && sameHour(hours[0], hours[n]) {
+				n++
+			}
+			found, err := a.candidates(ctx, hours[:n], o)
+			hours = hours[n:]
 			if err != nil {
 				yield(Located{}, err)
 				return
@@ -74,6 +80,9 @@ type hour struct {
 	at     time.Time
 	folder string
 }
+
+// sameHour says whether the folders of two services are of one hour.
+func sameHour(x, y hour) bool { return x.at.Equal(y.at) }
 
 // scanHours finds the hours, of every service, that can hold what is looked for.
 func (a *Archive) scanHours(ctx context.Context, o ScanOptions) ([]hour, error) {
@@ -164,10 +173,26 @@ func (a *Archive) hours(ctx context.Context, root string, from, to time.Time) ([
 	return found, nil
 }
 
-// candidates lists the tapes of an hour that fit.
-func (a *Archive) candidates(ctx context.Context, h hour, o ScanOptions) ([]candidate, error) {
+// candidates lists the tapes of one hour that fit, in the order of their ids.
+func (a *Archive) candidates(ctx context.Context, folders []hour, o ScanOptions) ([]candidate, error) {
 	var found []candidate
-	for object, err := range a.List(ctx, h.folder) {
+	for _, h := range folders {
+		some, err := a.candidatesIn(ctx, h.folder, o)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, some...)
+	}
+	slices.SortFunc(found, func(x, y candidate) int { return slices.Compare(x.id[:], y.id[:]) })
+	if o.Newest {
+		slices.Reverse(found)
+	}
+	return found, nil
+}
+
+func (a *Archive) candidatesIn(ctx context.Context, folder string, o ScanOptions) ([]candidate, error) {
+	var found []candidate
+	for object, err := range a.List(ctx, folder) {
 		if err != nil {
 			return nil, err
 		}
@@ -189,12 +214,7 @@ func (a *Archive) candidates(ctx context.Context, h hour, o ScanOptions) ([]cand
 			}
 		}
 	}
-	found = slices.DeleteFunc(found, func(c candidate) bool { return c.err == nil && !o.includes(c.id.Time()) })
-	slices.SortFunc(found, func(x, y candidate) int { return slices.Compare(x.id[:], y.id[:]) })
-	if o.Newest {
-		slices.Reverse(found)
-	}
-	return found, nil
+	return slices.DeleteFunc(found, func(c candidate) bool { return c.err == nil && !o.includes(c.id.Time()) }), nil
 }
 
 func (o *ScanOptions) includes(t time.Time) bool {
