@@ -25,6 +25,7 @@ func Consumer(ctx context.Context, js jetstream.JetStream, stream, name string) 
 type Fetch struct {
 	Messages int           // at most at once, each up to the server's max_payload (1 MiB); default 32
 	Wait     time.Duration // for the first; default 1 s
+	Linger   time.Duration // for more after the first; default 0: takes only what is there already
 }
 
 // Consume fetches messages and hands them to handle, a few at once, until ctx
@@ -60,8 +61,8 @@ func Consume(ctx context.Context, c jetstream.Consumer, f Fetch, log *slog.Logge
 	return nil
 }
 
-// fetch waits for one message and takes what else is there already: a lone
-// message waits for nobody.
+// fetch waits for one message and takes what else is there already: without
+// Linger a lone message waits for nobody.
 func fetch(ctx context.Context, c jetstream.Consumer, f Fetch) ([]jetstream.Msg, error) {
 	wait, cancel := context.WithTimeout(ctx, f.Wait)
 	defer cancel()
@@ -69,7 +70,12 @@ func fetch(ctx context.Context, c jetstream.Consumer, f Fetch) ([]jetstream.Msg,
 	if err != nil || len(msgs) == 0 || f.Messages == 1 {
 		return msgs, err
 	}
-	more, err := collect(c.FetchNoWait(f.Messages - 1))
+	var more []jetstream.Msg
+	if f.Linger > 0 {
+		more, err = collect(c.Fetch(f.Messages-1, jetstream.FetchMaxWait(f.Linger)))
+	} else {
+		more, err = collect(c.FetchNoWait(f.Messages - 1))
+	}
 	return append(msgs, more...), err
 }
 
