@@ -135,6 +135,9 @@ type ChaosRule struct {
 // MocksRequest asks for the target's dependencies to be mocked.
 type MocksRequest struct {
 	Dependencies []string `json:"dependencies,omitempty"` // default: all of the scenario
+	// Isolation "declared" says that the target has no way out but the mocks.
+	// Without it, or proof, a mocked replay cannot pass.
+	Isolation string `json:"isolation,omitempty"`
 }
 
 // Verdict is how a replay ended.
@@ -177,6 +180,8 @@ type Checked struct {
 	Passed int `json:"passed"`
 	Missed int `json:"missed"`
 	Failed int `json:"failed"` // no complete answer
+	// Unchecked tests prove nothing: the recording of them is truncated.
+	Unchecked int `json:"unchecked,omitempty"`
 }
 
 // Latency is measured from the intended start of each request.
@@ -239,7 +244,7 @@ type MockMiss struct {
 // ReplayControl tells replayers and mocks what to do.
 type ReplayControl struct {
 	ID           string        `json:"id"`     // of the replay
-	Action       string        `json:"action"` // "prepare", "start", "cancel", "chaos-on", "chaos-off"
+	Action       string        `json:"action"` // "prepare", "start", "cancel", "finish", "chaos-on", "chaos-off"
 	Scenario     string        `json:"scenario,omitempty"`
 	Version      string        `json:"version,omitempty"`
 	Dependencies []string      `json:"dependencies,omitempty"` // to mock
@@ -271,6 +276,6 @@ type ReplayProgress struct {
 	Elapsed   time.Duration `json:"elapsed_ns"`
 	Planned   int           `json:"planned"` // requests in all
 	Tests     Checked       `json:"tests"`
-	Histogram []byte        `json:"histogram"` // HdrHistogram V2, compressed, base64: µs
+	Histogram []byte        `json:"histogram"` // of latencies, µs: HdrHistogram V2, compressed; base64 as JSON has it
 	Final     bool          `json:"final,omitempty"`
 }
