@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/url"
-	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -103,24 +101,17 @@ func originForm(target string) string {
 // failure says in few words why there is no complete answer.
 func failure(ctx context.Context, err error) string {
 	refused, isRefusal := errors.AsType[*refusal](err)
-	_, isDNS := errors.AsType[*net.DNSError](err)
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return "cancelled"
-	case ctx.Err() != nil, errors.Is(err, os.ErrDeadlineExceeded):
+	case ctx.Err() != nil:
 		return "timeout"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "refused"
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return "reset by peer"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "closed before the answer was complete"
 	case isRefusal:
 		return "malformed answer: " + refused.text
-	case isDNS:
-		return "host not found"
 	}
-	return err.Error()
+	return wire.Failure(err)
 }
 
 // closedEarly says that the other side had closed the connection.

@@ -125,6 +125,7 @@ func (p *puller) request() (*events.Request, error) {
 		return nil, err
 	}
 	method, rest, _ := strings.Cut(line, " ")
+	rest = text([]byte(rest)) // a target is a string of UTF-8 in a tape
 	end := strings.LastIndexByte(rest, ' ')
 	if !isToken(method) || end < 1 {
 		return nil, refuse(400, "request line %.60q is not: method target version", line)
@@ -170,7 +171,7 @@ func (p *puller) response() (*events.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &events.Response{Version: version, Status: status, Reason: reason, Headers: fields}, nil
+	return &events.Response{Version: version, Status: status, Reason: text([]byte(reason)), Headers: fields}, nil
 }
 
 // framing says where a body ends (RFC 9112, section 6.3).
