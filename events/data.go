@@ -211,6 +211,7 @@ type Miss struct {
 	Exchange ID           `json:"exchange"` // recorded
 	Session  string       `json:"session"`
 	Method   string       `json:"method"`
+	Endpoint string       `json:"endpoint,omitempty"`
 	Path     string       `json:"path"`
 	Failure  string       `json:"failure,omitempty"` // no complete answer
 	Diffs    []Difference `json:"diffs,omitempty"`
