@@ -106,3 +106,6 @@ func (a *Archive) table(ctx context.Context, o ObjectInfo) ([]reelEntry, error) 
 	a.tables.put(o.Key, entries)
 	return entries, nil
 }
+
+// Size is the reel's size in bytes.
+func (r *Reel) Size() int { return len(r.bytes) }
