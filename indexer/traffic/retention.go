@@ -22,6 +22,16 @@ type Retention struct {
 	Ledger time.Duration
 }
 
+// SetChunk sets the time span of chunks of exchanges that are made from now on.
+func (s *Store) SetChunk(ctx context.Context, span time.Duration) error {
+	for _, table := range []string{"exchanges", "open_exchanges"} {
+		if _, err := s.pool.Exec(ctx, "select set_chunk_time_interval($1::text::regclass, $2::interval)", table, span); err != nil {
+			return fmt.Errorf("set chunks of %s to %s: %w", table, span, err)
+		}
+	}
+	return nil
+}
+
 // Retain drops what is older than the retention, and returns how many chunks
 // and ledger rows that were. When another one is at work it does nothing.
 func (s *Store) Retain(ctx context.Context, keep Retention) (dropped int, err error) {

@@ -3,6 +3,7 @@ package traffic
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -66,6 +67,9 @@ func connect(ctx context.Context, dsn string, settings map[string]string) (*pgxp
 	config.ConnConfig.RuntimeParams["timezone"] = "UTC"
 	if config.ConnConfig.ConnectTimeout == 0 {
 		config.ConnConfig.ConnectTimeout = 10 * time.Second
+	}
+	if !strings.Contains(dsn, "pool_max_conns") {
+		config.MaxConns = 16 // two cores would mean four
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {

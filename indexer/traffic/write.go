@@ -19,8 +19,9 @@ type Stored struct {
 	Tape events.ID
 	// New is false when the ledger had the tape already: it is indexed, and
 	// nothing was written.
-	New  bool
-	Dead int // exchanges that the database can't hold
+	New       bool
+	Exchanges int // written, if New
+	Dead      int // exchanges that the database can't hold
 }
 
 // Dead is an exchange that the database can't hold.
@@ -68,8 +69,9 @@ func (s *Store) Write(ctx context.Context, tapes []Received, bury Bury) ([]Store
 	}
 	stored := make([]Stored, len(tapes))
 	for i, t := range tapes {
-		id := t.TapeID()
-		stored[i] = Stored{Tape: id, New: fresh[id], Dead: unique[id].dead}
+		p := unique[t.TapeID()]
+		stored[i] = Stored{Tape: p.id, New: fresh[p.id], Exchanges: len(p.rows) - p.dead, Dead: p.dead}
+		delete(fresh, p.id) // the same tape again is not new
 	}
 	return stored, nil
 }
