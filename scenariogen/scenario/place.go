@@ -30,7 +30,7 @@ func responseMessage(r *events.Response) message {
 // "Bearer "). It says whether anything was replaced.
 func (m message) put(place, recorded, live string) bool {
 	rest, ok := strings.CutPrefix(place, m.side+".")
-	if !ok || recorded == live {
+	if !ok || recorded == live || recorded == "" {
 		return false
 	}
 	switch {
@@ -52,7 +52,7 @@ func (m message) put(place, recorded, live string) bool {
 	case strings.HasPrefix(rest, "body.$") && m.body != nil:
 		return m.putJSON(strings.TrimPrefix(rest, "body."), recorded, live)
 	case rest == "body" && m.body != nil:
-		text := strings.ReplaceAll(string(m.body.Data), recorded, live)
+		text := replacePart(string(m.body.Data), recorded, live)
 		m.setBody([]byte(text), text != string(m.body.Data))
 		return true
 	}
@@ -72,7 +72,7 @@ func (m message) putPath(rest, recorded, live string) bool {
 	if err != nil {
 		value = segments[n]
 	}
-	segments[n] = url.PathEscape(strings.ReplaceAll(value, recorded, live))
+	segments[n] = url.PathEscape(replacePart(value, recorded, live))
 	*m.target = prefix + strings.Join(segments, "/")
 	if hasQuery {
 		*m.target += "?" + query
@@ -88,7 +88,7 @@ func putPair(pairs, prefix, rest, recorded, live string) (string, bool) {
 		if count.place(prefix+unescapeQuery(key)) != rest {
 			continue
 		}
-		all[i] = key + "=" + url.QueryEscape(strings.ReplaceAll(unescapeQuery(value), recorded, live))
+		all[i] = key + "=" + url.QueryEscape(replacePart(unescapeQuery(value), recorded, live))
 		return strings.Join(all, "&"), true
 	}
 	return pairs, false
@@ -98,7 +98,7 @@ func (m message) putHeader(rest, recorded, live string) bool {
 	count := counter{}
 	for _, f := range m.headers {
 		if count.place("header."+headerName(f)) == rest {
-			f.Value = []byte(strings.ReplaceAll(string(f.Value), recorded, live))
+			f.Value = []byte(replacePart(string(f.Value), recorded, live))
 			return true
 		}
 	}
@@ -121,7 +121,7 @@ func (m message) putCookie(rest, recorded, live string) bool {
 			if !found || count.place("cookie."+strings.TrimSpace(key)) != rest {
 				continue
 			}
-			parts[i] = key + "=" + strings.ReplaceAll(value, recorded, live)
+			parts[i] = key + "=" + replacePart(value, recorded, live)
 			f.Value = []byte(strings.Join(parts, ";"))
 			return true
 		}
@@ -151,11 +151,40 @@ func (m message) putJSON(path, recorded, live string) bool {
 // jsonValue writes the live value as the recorded one was: a number stays one
 // as long as the live value is one.
 func jsonValue(l jsonLeaf, recorded, live string) []byte {
-	text := strings.ReplaceAll(l.text, recorded, live)
+	text := replacePart(l.text, recorded, live)
 	if l.kind == kindNumber && json.Valid([]byte(text)) {
 		return []byte(text)
 	}
 	return quoteJSON(text)
+}
+
+// replacePart replaces all of a value, or the parts of it that stand alone:
+// 7 is no part of 77.
+func replacePart(value, part, live string) string {
+	if value == part {
+		return live
+	}
+	var b strings.Builder
+	done := 0
+	for {
+		i := strings.Index(value[done:], part)
+		if i < 0 {
+			b.WriteString(value[done:])
+			return b.String()
+		}
+		from, to := done+i, done+i+len(part)
+		b.WriteString(value[done:from])
+		if standsAlone(value, from, to) {
+			b.WriteString(live)
+		} else {
+			b.WriteString(part)
+		}
+		done = to
+	}
+}
+
+func standsAlone(s string, from, to int) bool {
+	return (from == 0 || charClass(s[from-1]) == 0) && (to == len(s) || charClass(s[to]) == 0)
 }
 
 func quoteJSON(s string) []byte {
