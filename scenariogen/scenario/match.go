@@ -44,6 +44,7 @@ type Matcher struct {
 	exact  map[[32]byte]*answers
 	shapes map[shapeKey]*answers
 	routes map[[32]byte]*route
+	served map[*Mock]bool
 	all    []*Mock
 }
 
@@ -53,8 +54,8 @@ type shapeKey [32]byte
 
 // answers are mocks that fit equal requests, by time.
 type answers struct {
-	mocks  []*Mock
-	served map[*Mock]bool
+	mocks []*Mock
+	first int // all before were served
 }
 
 // route is what mocks of one method and path template have in common.
@@ -79,6 +80,7 @@ func NewMatcher(signature func(*events.Exchange) wire.Signature) *Matcher {
 	return &Matcher{
 		signature: signature,
 		exact:     map[[32]byte]*answers{}, shapes: map[shapeKey]*answers{}, routes: map[[32]byte]*route{},
+		served: map[*Mock]bool{},
 	}
 }
 
@@ -110,7 +112,7 @@ func (m *Matcher) Add(k *Mock) {
 func put[K comparable](all map[K]*answers, key K, k *Mock) {
 	a := all[key]
 	if a == nil {
-		a = &answers{served: map[*Mock]bool{}}
+		a = &answers{}
 		all[key] = a
 	}
 	a.mocks = append(a.mocks, k)
@@ -161,7 +163,7 @@ func (m *Matcher) Match(live *events.Exchange) Match {
 	defer m.mutex.Unlock()
 	s := m.signature(live)
 	if a := m.exact[s.Exact]; a != nil {
-		return Match{Level: Exact, Mock: a.next()}
+		return Match{Level: Exact, Mock: m.next(a)}
 	}
 	r := m.routes[s.Route]
 	if r == nil {
@@ -172,7 +174,7 @@ func (m *Matcher) Match(live *events.Exchange) Match {
 		if a == nil {
 			continue
 		}
-		if fitting := a.fitting(live); fitting != nil {
+		if fitting := m.fitting(a, live); fitting != nil {
 			return Match{Level: Shape, Mock: fitting}
 		}
 	}
@@ -180,10 +182,10 @@ func (m *Matcher) Match(live *events.Exchange) Match {
 }
 
 // next is the first mock that was not served yet, else the last.
-func (a *answers) next() *Mock {
-	for _, k := range a.mocks {
-		if !a.served[k] {
-			a.served[k] = true
+func (m *Matcher) next(a *answers) *Mock {
+	for ; a.first < len(a.mocks); a.first++ {
+		if k := a.mocks[a.first]; !m.served[k] {
+			m.served[k] = true
 			return k
 		}
 	}
@@ -191,22 +193,22 @@ func (a *answers) next() *Mock {
 }
 
 // fitting is next among those whose volatile places the live request fits.
-func (a *answers) fitting(live *events.Exchange) *Mock {
-	var last *Mock
-	for _, k := range a.mocks {
-		if a.served[k] && last != nil {
-			continue
-		}
-		if len(k.differences(live)) > 0 {
-			continue
-		}
-		if !a.served[k] {
-			a.served[k] = true
+func (m *Matcher) fitting(a *answers, live *events.Exchange) *Mock {
+	for a.first < len(a.mocks) && m.served[a.mocks[a.first]] {
+		a.first++
+	}
+	for _, k := range a.mocks[a.first:] {
+		if !m.served[k] && len(k.differences(live)) == 0 {
+			m.served[k] = true
 			return k
 		}
-		last = k
 	}
-	return last
+	for _, k := range slices.Backward(a.mocks) {
+		if len(k.differences(live)) == 0 {
+			return k
+		}
+	}
+	return nil
 }
 
 // differences are those of a live request, headers left out as in signatures.

@@ -40,7 +40,7 @@ func (f fields) list() []*events.Field {
 }
 
 func (f fields) json(body string) fields {
-	if body == "" || strings.Contains(strings.Join(f, "\n"), "Content-Type") {
+	if body == "" || strings.Contains(strings.ToLower(strings.Join(f, "\n")), "content-type") {
 		return f
 	}
 	return append(f, "Content-Type", "application/json", "Content-Length", strconv.Itoa(len(body)))
