@@ -1,0 +1,53 @@
+package plugin
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend"
+)
+
+func settingsOf(jsonData, password string) backend.DataSourceInstanceSettings {
+	return backend.DataSourceInstanceSettings{JSONData: []byte(jsonData), DecryptedSecureJSONData: map[string]string{"dbPassword": password}}
+}
+
+func TestAddress(t *testing.T) {
+	for host, want := range map[string]string{
+		"db:6543":         "postgres://u:p%2Fw%40@db:6543/d?application_name=tapedeck%20grafana&sslmode=require",
+		"db":              "postgres://u:p%2Fw%40@db:5432/d?application_name=tapedeck%20grafana&sslmode=require",
+		"::1":             "postgres://u:p%2Fw%40@[::1]:5432/d?application_name=tapedeck%20grafana&sslmode=require",
+		"[::1]":           "postgres://u:p%2Fw%40@[::1]:5432/d?application_name=tapedeck%20grafana&sslmode=require",
+		"[::1]:6543":      "postgres://u:p%2Fw%40@[::1]:6543/d?application_name=tapedeck%20grafana&sslmode=require",
+		"/run/postgresql": "postgres://u:p%2Fw%40@/d?application_name=tapedeck%20grafana&host=%2Frun%2Fpostgresql&sslmode=require",
+	} {
+		set, err := readSettings(settingsOf(`{"dbHost":" `+host+` ","dbName":"d","dbUser":"u"}`, "p/w@"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := set.dsn()
+		if got != want {
+			t.Errorf("host %s: got %s, want %s", host, got, want)
+		}
+		if u, err := url.Parse(got); err != nil || u.Path != "/d" {
+			t.Errorf("host %s: %s is no URL with the path /d: %v", host, got, err)
+		}
+	}
+}
+
+func TestWrongSettings(t *testing.T) {
+	for jsonData, want := range map[string]string{
+		``:                            "no database host",
+		`{"dbHost":"h"}`:              "no database name",
+		`{"dbHost":"h","dbName":"d"}`: "no database user",
+		`{"dbHost":5}`:                "read settings",
+		`{"dbHost":"h","dbName":"d","dbUser":"u","sslMode":"sometimes"}`:          `TLS mode "sometimes" is none of`,
+		`{"dbHost":"h","dbName":"d","dbUser":"u","natsUrl":"nats://a:b@n:4222"}`:  "the NATS address has a password",
+		`{"dbHost":"h","dbName":"d","dbUser":"u","archiveUrl":"s3://a:b@bucket"}`: "the archive's address has a password",
+	} {
+		_, err := readSettings(settingsOf(jsonData, "secret"))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", jsonData, err, want)
+		}
+	}
+}

@@ -1,0 +1,233 @@
+package plugin
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend"
+	"github.com/grafana/grafana-plugin-sdk-go/data"
+	"github.com/grafana/grafana-plugin-sdk-go/experimental/concurrent"
+
+	"tapedeck/events"
+	"tapedeck/indexer/traffic"
+)
+
+// Lines of one answer. Grafana's Logs panel asks for the next ones by the
+// millisecond of the last one, so a page has to hold more than fit into one.
+const (
+	minLines = 500
+	maxLines = 5000
+)
+
+// lineLimit is how many lines a panel gets that asks for so many data points.
+func lineLimit(maxDataPoints int64) int {
+	return int(min(max(maxDataPoints, minLines), maxLines))
+}
+
+// traffic answers with one line for each exchange, newest first.
+func (d *DataSource) traffic(ctx context.Context, q concurrent.Query) backend.DataResponse {
+	frame, err := d.lines(ctx, q.DataQuery)
+	if err != nil {
+		return failed(err)
+	}
+	return backend.DataResponse{Frames: data.Frames{frame}}
+}
+
+func (d *DataSource) lines(ctx context.Context, q backend.DataQuery) (*data.Frame, error) {
+	_, expr, err := readQuery(q)
+	if err != nil {
+		return nil, err
+	}
+	index, err := d.reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// The whole last millisecond: Grafana cuts the end of a page down to it.
+	list := traffic.ListQuery{Query: traffic.Query{Selector: expr, From: q.TimeRange.From, To: q.TimeRange.To.Add(time.Millisecond)}}
+	limit := lineLimit(q.MaxDataPoints)
+	rows, searched, err := readLines(ctx, index, list, limit)
+	if err != nil {
+		return nil, err
+	}
+	frame, err := trafficFrame(rows, limit)
+	if err != nil {
+		return nil, err
+	}
+	frame.Meta.ExecutedQueryString = fmt.Sprintf("%s\nfrom %s to %s, the newest %d", expr, stamp(list.From), stamp(list.To), limit)
+	if !searched.IsZero() {
+		frame.AppendNotices(data.Notice{
+			Severity: data.NoticeSeverityWarning,
+			Text:     "Only what came after " + stamp(searched) + " was searched: the rest would take too long. A shorter range or more conditions help.",
+		})
+	}
+	return frame, nil
+}
+
+// readLines reads pages, newest first, until there are limit rows. searched is
+// where a search was stopped for taking too long.
+func readLines(ctx context.Context, index *traffic.Reader, q traffic.ListQuery, limit int) (rows []events.Row, searched time.Time, err error) {
+	for len(rows) < limit {
+		q.Limit = min(limit-len(rows), traffic.MaxPage)
+		page, err := index.List(ctx, q)
+		if err != nil {
+			return nil, time.Time{}, err
+		}
+		rows = append(rows, page.Exchanges...)
+		if page.Next.IsZero() {
+			break
+		}
+		if len(page.Exchanges) < q.Limit {
+			return rows, page.Searched, nil
+		}
+		q.Cursor = page.Next
+	}
+	return rows, time.Time{}, nil
+}
+
+// newestLine is the newest exchange of the hour before now, nil for none.
+func newestLine(ctx context.Context, index *traffic.Reader, now time.Time) (*events.Row, error) {
+	page, err := index.List(ctx, traffic.ListQuery{Query: traffic.Query{From: now.Add(-time.Hour)}, Limit: 1})
+	if err != nil || len(page.Exchanges) == 0 {
+		return nil, err
+	}
+	return &page.Exchanges[0], nil
+}
+
+// stamp writes a time as executed queries show it.
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+
+// trafficFrame makes log lines of rows that are newest first. The lines are
+// ascending: Grafana merges pages by a search that takes that for granted.
+func trafficFrame(rows []events.Row, limit int) (*data.Frame, error) {
+	n := len(rows)
+	times, ids := make([]time.Time, n), make([]string, n)
+	bodies, severities := make([]string, n), make([]string, n)
+	labels, kinds := make([]json.RawMessage, n), make([]json.RawMessage, n)
+	for i := range rows {
+		row, at := &rows[i], n-1-i
+		text, kind, err := lineLabels(row)
+		if err != nil {
+			return nil, err
+		}
+		times[at], ids[at] = row.Time, row.ID.String()
+		bodies[at], severities[at] = line(row), severity(row)
+		labels[at], kinds[at] = text, kind
+	}
+	frame := data.NewFrame("",
+		data.NewField("timestamp", nil, times),
+		data.NewField("body", nil, bodies),
+		data.NewField("severity", nil, severities),
+		data.NewField("id", nil, ids),
+		data.NewField("labels", nil, labels),
+		data.NewField("labelTypes", nil, kinds),
+	)
+	frame.Meta = &data.FrameMeta{
+		Type:                   data.FrameTypeLogLines,
+		PreferredVisualization: data.VisTypeLogs,
+		Custom:                 map[string]any{"limit": limit},
+	}
+	return frame, nil
+}
+
+// line is an exchange in one line: "POST /v1/orders 503 412ms client→orders".
+func line(r *events.Row) string {
+	status := cmp.Or(r.Status, r.Class.Name())
+	if r.Open {
+		status = "open"
+	}
+	caller, callee := hostOf(r.Peer), r.Service
+	if r.Direction == events.Direction_OUTBOUND {
+		caller, callee = r.Service, r.Host
+	}
+	words := []string{r.Method, r.Path, status, short(r.Duration), caller + "→" + callee}
+	return strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), " ")
+}
+
+// hostOf leaves a client's port out: it is another one each time.
+func hostOf(peer string) string {
+	if host, _, err := net.SplitHostPort(peer); err == nil {
+		return host
+	}
+	return peer
+}
+
+// short rounds to three digits: 412ms, 1.23s, 89µs.
+func short(d time.Duration) string {
+	for unit := 1000 * time.Second; unit > time.Microsecond; unit /= 10 {
+		if d >= unit {
+			return d.Round(unit / 100).String()
+		}
+	}
+	return d.String()
+}
+
+func severity(r *events.Row) string {
+	switch r.Class {
+	case events.StatusClass_OK:
+		return "info"
+	case events.StatusClass_CLIENT:
+		return "warning"
+	case events.StatusClass_SERVER:
+		return "error"
+	case events.StatusClass_FAILED:
+		return "critical"
+	}
+	return "unknown"
+}
+
+// The kinds of labels; datasource.ts has their headings.
+const (
+	ofEndpoint = "E"
+	ofWorkload = "W"
+	ofExchange = "X"
+	ofTags     = "T"
+)
+
+// lineLabels are what a line shows when it is opened, by the selector's keys.
+// All values are text: Grafana adds up numbers of a line that it gets twice.
+func lineLabels(r *events.Row) (labels, kinds json.RawMessage, err error) {
+	text, kind := map[string]string{}, map[string]string{}
+	add := func(name, value, of string) {
+		if _, known := text[name]; value != "" && !known {
+			text[name], kind[name] = value, of
+		}
+	}
+	add("cluster", r.Cluster, ofWorkload)
+	add("namespace", r.Namespace, ofWorkload)
+	add("service", r.Service, ofWorkload)
+	add("version", r.Version, ofWorkload)
+	add("instance", r.Instance, ofWorkload)
+	add("direction", r.Direction.Name(), ofEndpoint)
+	add("protocol", r.Protocol, ofEndpoint)
+	add("host", r.Host, ofEndpoint)
+	add("method", r.Method, ofEndpoint)
+	add("endpoint", r.Template, ofEndpoint)
+	add("path", r.Path, ofExchange)
+	add("peer", r.Peer, ofExchange)
+	add("status", r.Status, ofExchange)
+	if !r.Open {
+		add("class", r.Class.Name(), ofExchange)
+	}
+	add("duration", r.Duration.String(), ofExchange)
+	add("ttfb", r.TTFB.String(), ofExchange)
+	add("request_bytes", strconv.FormatInt(r.RequestBytes, 10), ofExchange)
+	add("response_bytes", strconv.FormatInt(r.ResponseBytes, 10), ofExchange)
+	add("session", r.Session.String(), ofExchange)
+	add("trace", r.Trace.String(), ofExchange)
+	add("replay", r.ReplayID, ofExchange)
+	for _, tag := range r.Tags {
+		add("tag."+tag.Key, tag.Value, ofTags)
+	}
+	if labels, err = json.Marshal(text); err != nil {
+		return nil, nil, err
+	}
+	kinds, err = json.Marshal(kind)
+	return labels, kinds, err
+}

@@ -1,0 +1,170 @@
+package harness
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend"
+
+	"tapedeck/events"
+	"tapedeck/indexer/traffic"
+	"tapedeck/internal/pgtest"
+)
+
+// build makes the plugin's binary as a release has it, once for all tests.
+var build = sync.OnceValues(func() (string, error) {
+	binary := filepath.Join(buildFolder, "gpx_tapedeck")
+	cmd := exec.Command("go", "build", "-tags", "arrow_json_stdlib", "-o", binary, "../datasource/pkg")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build plugin: %w\n%s", err, out)
+	}
+	return binary, nil
+})
+
+var buildFolder string
+
+func TestMain(m *testing.M) {
+	folder, err := os.MkdirTemp("", "tapedeck-plugin-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	buildFolder = folder
+	code := m.Run()
+	os.RemoveAll(folder)
+	os.Exit(code)
+}
+
+func start(t *testing.T) *Host {
+	t.Helper()
+	binary, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := Start(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.Close)
+	return h
+}
+
+// index is a fresh index to be filled.
+type index struct {
+	t     *testing.T
+	dsn   string
+	store *traffic.Store
+}
+
+func newIndex(t *testing.T) *index {
+	t.Helper()
+	dsn := pgtest.New(t)
+	store, err := traffic.Open(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	if _, err := store.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return &index{t, dsn, store}
+}
+
+// sample is one recorded exchange, of the service shop.
+type sample struct {
+	at        time.Time
+	direction events.Direction
+	host      string
+	status    string
+	class     events.StatusClass
+	replay    string
+}
+
+// write indexes samples as the indexer does: as one tape.
+func (x *index) write(samples ...sample) {
+	x.t.Helper()
+	closed := time.Now()
+	b := events.NewBuilder(closed)
+	for _, s := range samples {
+		id := events.NewID(s.at)
+		entry := &events.Entry{
+			Id: id[:], Time: uint64(s.at.UnixNano()), DurationUs: 12_000, TtfbUs: 10_000, Peer: "10.0.0.9:40000",
+			Path: "/v1/orders", Status: s.status, Class: s.class, RequestBytes: 100, ResponseBytes: 1000, ReplayId: s.replay,
+		}
+		endpoint := &events.Endpoint{
+			Direction: s.direction, Protocol: "http", Host: s.host, Method: "POST", Template: "/v1/orders", Replay: s.replay != "",
+		}
+		if err := b.AddExchange(entry, endpoint, &events.Exchange{Id: id[:]}); err != nil {
+			x.t.Fatal(err)
+		}
+	}
+	source := events.NewID(closed)
+	raw, err := b.Close(&events.Header{
+		SourceId: source[:], Number: 1, ClosedAt: closed.UnixNano(),
+		Workload: &events.Workload{Cluster: "local", Namespace: "demo", Service: "shop"},
+		Counters: &events.Counters{Begun: uint64(len(samples)), Taped: uint64(len(samples))},
+	})
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	front, err := events.ParseFront(raw)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	_, err = x.store.Write(x.t.Context(), []traffic.Received{{Front: front, At: closed}}, func(_ context.Context, dead []traffic.Dead) error {
+		return fmt.Errorf("%d samples cannot be stored: %w", len(dead), dead[0].Reason)
+	})
+	if err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+// source is the data source of an index, as Grafana hands it to the plugin.
+func (x *index) source(change ...func(jsonData, secrets map[string]string)) backend.PluginContext {
+	x.t.Helper()
+	u, err := url.Parse(x.dsn)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	password, _ := u.User.Password()
+	jsonData := map[string]string{
+		"dbHost": u.Host, "dbName": strings.TrimPrefix(u.Path, "/"), "dbUser": u.User.Username(), "sslMode": "disable",
+	}
+	if u.Host == "" {
+		jsonData["dbHost"] = u.Query().Get("host")
+	}
+	secrets := map[string]string{"dbPassword": password}
+	for _, c := range change {
+		c(jsonData, secrets)
+	}
+	raw, err := json.Marshal(jsonData)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return backend.PluginContext{
+		OrgID: 1, PluginID: "tapedeck-traffic-datasource",
+		DataSourceInstanceSettings: &backend.DataSourceInstanceSettings{
+			ID: 1, UID: "api-traffic", Type: "tapedeck-traffic-datasource", Name: "API Traffic",
+			JSONData: raw, DecryptedSecureJSONData: secrets, Updated: saved(),
+		},
+	}
+}
+
+// saved is when a data source was saved: the protocol has milliseconds, and
+// only another time makes another instance.
+func saved() time.Time {
+	return time.UnixMilli(time.Now().UnixMilli() + saves.Add(1))
+}
+
+var saves atomic.Int64
