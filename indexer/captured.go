@@ -124,8 +124,13 @@ func (s *Service) announce(ctx context.Context, list []incoming) {
 			err = published(bounded, acks[i])
 		}
 		if err != nil {
-			s.giveBack(ctx, fmt.Errorf("say that tape %s is indexed: %w", in.TapeID(), err), in.msg)
-			continue
+			err = fmt.Errorf("say that tape %s is indexed: %w", in.TapeID(), err)
+			if service.Deliveries(in.msg) < events.AloneAfter {
+				s.giveBack(ctx, err, in.msg)
+				continue
+			}
+			// It is indexed: the missing hint must not make it a dead letter.
+			s.log.Error("nobody is told", "error", err)
 		}
 		if err := in.msg.Ack(); err != nil {
 			s.log.Warn("ack", "tape", in.TapeID(), "error", err) // it comes again and is found in the ledger

@@ -1,6 +1,7 @@
 package indexer
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"net/url"
@@ -9,15 +10,25 @@ import (
 )
 
 // gate stands before the database and can be shut: connections break and new
-// ones are refused, as when the server is gone.
+// ones are refused, as when the server is gone. It can also break connections
+// at the commit, before the server has it or after it.
 type gate struct {
 	dsn, target, address string
 
 	mu       sync.Mutex
+	cuts     []cut // the next commits, nothing once it is empty
 	listener net.Listener
 	conns    map[net.Conn]bool
 	wg       sync.WaitGroup
 }
+
+type cut int
+
+const (
+	noCut cut = iota
+	cutBefore
+	cutAfter // the server commits, and the answer is lost
+)
 
 func newGate(t testing.TB, dsn string) *gate {
 	t.Helper()
@@ -78,11 +89,56 @@ func (g *gate) relay(client net.Conn) {
 	g.keep(client)
 	g.keep(server)
 	var wg sync.WaitGroup
-	for _, way := range [][2]net.Conn{{client, server}, {server, client}} {
-		wg.Go(func() {
-			io.Copy(way[0], way[1]) // it ends when either side is closed
-			way[0].Close()
-		})
-	}
+	wg.Go(func() {
+		io.Copy(client, server) // it ends when either side is closed
+		client.Close()
+	})
+	wg.Go(func() {
+		g.forward(server, client)
+		server.Close()
+		client.Close()
+	})
 	wg.Wait()
+}
+
+// forward relays what the client says, until a commit is to be cut.
+func (g *gate) forward(server, client net.Conn) {
+	b := make([]byte, 64<<10)
+	for {
+		n, err := client.Read(b)
+		if err != nil {
+			return
+		}
+		how := noCut
+		if bytes.Contains(b[:n], []byte("commit\x00")) {
+			how = g.nextCut()
+		}
+		if how == cutBefore {
+			return
+		}
+		if how == cutAfter {
+			client.Close() // what was written is executed all the same
+		}
+		if _, err := server.Write(b[:n]); err != nil || how == cutAfter {
+			return
+		}
+	}
+}
+
+func (g *gate) nextCut() cut {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.cuts) == 0 {
+		return noCut
+	}
+	how := g.cuts[0]
+	g.cuts = g.cuts[1:]
+	return how
+}
+
+// left is how many commits are still to be cut.
+func (g *gate) left() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.cuts)
 }

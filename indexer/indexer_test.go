@@ -232,6 +232,55 @@ func TestDatabaseAway(t *testing.T) {
 	}
 }
 
+// Connections break before, during and after commits, so that nobody knows
+// what became of them: the ledger does.
+func TestCommitUnknown(t *testing.T) {
+	f := newFixture(t)
+	r := rand.New(rand.NewPCG(8, 8))
+	gates := []*gate{newGate(t, f.dsn), newGate(t, f.dsn)}
+	for _, g := range gates {
+		f.run(t, g.dsn)
+	}
+	for _, g := range gates { // migrations are done
+		g.mu.Lock()
+		for range 12 {
+			g.cuts = append(g.cuts, cut(r.IntN(3)))
+		}
+		g.mu.Unlock()
+	}
+	w := workload("cart")
+	source := events.NewID(noon)
+	tapes := 0
+	for i := range 12 {
+		if i%3 == 2 {
+			f.ask(t, "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = current_database() and application_name = 'tapedeck indexer'")
+		}
+		for range 5 {
+			tapes++
+			id, raw := makeTape(t, source, tapes, w, 7, "/x")
+			f.publish(t, events.CapturedSubject(w), id.String(), raw)
+			f.publish(t, events.CapturedSubject(w), id.String()+" again", raw)
+		}
+		f.idle(t, events.StreamCaptured)
+	}
+	const sql = `select concat_ws(' ', (select count(*) from tapes), (select count(*) from exchanges), (select count(distinct id) from exchanges))`
+	if got, want := f.ask(t, sql), fmt.Sprintf("%d %d %d", tapes, tapes*7, tapes*7); got != want {
+		t.Errorf("tapes, rows, unique rows = %s, want %s", got, want)
+	}
+	eventually(t, "rollups are merged", func() bool { return f.ask(t, "select count(*) from rollup_part") == "0" })
+	if got := f.ask(t, "select (select sum(requests) from rollup_10s) || ' ' || (select sum(requests) from rollup_1d)"); got != fmt.Sprintf("%d %[1]d", tapes*7) {
+		t.Errorf("rollups have %s requests, want %d", got, tapes*7)
+	}
+	if n := len(f.messages(t, events.StreamDead)); n != 0 {
+		t.Errorf("%d dead letters", n)
+	}
+	for i, g := range gates {
+		if n := g.left(); n > 0 {
+			t.Errorf("gate %d has %d cuts left: the test shows nothing", i, n)
+		}
+	}
+}
+
 // An indexer that is told to end while the database is away ends.
 func TestEndWhileDatabaseAway(t *testing.T) {
 	f := newFixture(t)
