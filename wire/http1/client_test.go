@@ -137,8 +137,8 @@ func TestClientReadsAnswers(t *testing.T) {
 			if got := x.Response.GetStatus(); got != tt.status {
 				t.Errorf("status %q, want %q", got, tt.status)
 			}
-			if got := string(x.Response.GetBody().GetData()); got != tt.body {
-				t.Errorf("body %q, want %q", got, tt.body)
+			if got := x.Response.GetBody(); string(got.GetData()) != tt.body || got.GetKept() != int64(len(tt.body)) || got.GetSize() != got.GetKept() {
+				t.Errorf("body %v, want %q", got, tt.body)
 			}
 			checkTimes(t, x)
 		})

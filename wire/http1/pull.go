@@ -264,7 +264,8 @@ func (p *puller) body(f framing) (*events.Body, []*events.Field, error) {
 		trailers, err := b.chunks()
 		return b.done(), trailers, err
 	}
-	return b.done(), nil, b.plain(f.length)
+	err := b.plain(f.length)
+	return b.done(), nil, err
 }
 
 type bodyReader struct {

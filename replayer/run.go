@@ -1,0 +1,336 @@
+package replayer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"net/url"
+	"sync"
+	"time"
+
+	"tapedeck/archiver/tapes"
+	"tapedeck/events"
+	"tapedeck/internal/service"
+	"tapedeck/replayer/report"
+	"tapedeck/scenariogen/scenario"
+	"tapedeck/wire/http1"
+)
+
+// Options say what Run replays. Scenario and Request.Target are needed.
+type Options struct {
+	Request  events.ReplayRequest // with its id; scenario and version are those of Scenario
+	Scenario *scenario.Scenario
+	Targets  Targets        // what may be reached; the zero value: loopback
+	Share    scenario.Share // of the sessions; the zero value: all
+	Shard    int            // the share's number, in its progress
+	NoMarker bool           // send no tapedeck-replay header: the target must not be under capture then
+	// Archive gets the details under replays/<id>/. Nil: there are none.
+	Archive tapes.Bucket
+	// Progress is called every second, and once more at the end with Final
+	// set, from one goroutine. Nil: nobody looks.
+	Progress func(events.ReplayProgress)
+	// Ready is waited for when everything is loaded, before the first request.
+	// Nil: it begins at once.
+	Ready func(context.Context) error
+	// Mocks are asked for their counts at the end. Nil: nothing was mocked.
+	Mocks func() []events.MockResult
+	// Isolation says what keeps the target from its real dependencies:
+	// "proved", "declared", or "" = what the request declares.
+	Isolation string
+	Log       *slog.Logger // default: none
+}
+
+// Run replays a scenario and returns what came of it. Whatever keeps it from
+// running is a result with the verdict error and the reason; when ctx is
+// cancelled it stops within a second and the result is incomplete. An error
+// only says that the details could not be stored.
+func Run(ctx context.Context, o Options) (events.ReplayResult, error) {
+	outcome, err := replay(ctx, o)
+	if err != nil {
+		outcome = failedReport(o, err)
+	}
+	if o.Archive == nil {
+		return report.Fit(outcome.Result), nil
+	}
+	// What was measured is kept, also when ctx is done.
+	keep, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	return keepDetails(keep, o.Archive, outcome)
+}
+
+// failedReport is that of a replay that could not run.
+func failedReport(o Options, err error) report.Report {
+	r := newResult(o)
+	r.EndedAt = time.Now().UTC()
+	r.Verdict, r.Reason = report.Judge(&r, report.Facts{Failure: err.Error()})
+	return report.Report{Result: r}
+}
+
+func newResult(o Options) events.ReplayResult {
+	r := events.ReplayResult{
+		ID: o.Request.ID, Scenario: o.Request.Scenario, Version: o.Request.Version, Target: o.Request.Target, By: o.Request.By,
+		StartedAt: time.Now().UTC(),
+	}
+	if o.Scenario != nil {
+		m := o.Scenario.Manifest()
+		r.Scenario, r.Version = m.Name, m.Version
+	}
+	return r
+}
+
+// run is a replay under way.
+type run struct {
+	Options
+	target *url.URL
+	rules  scenario.Rules
+	edits  *edits
+	goals  []goal
+	plan   *Plan
+	pool   *http1.Pool
+	tally  *tally
+	begin  time.Time
+	cancel context.CancelCauseFunc
+}
+
+// maxActive bounds the sessions under way, so that a target that stalls can't
+// fill the memory. What waits because of it has its latency counted.
+const maxActive = 10_000
+
+// errFatal is the cause of a replay that a session ended.
+type errFatal struct{ error }
+
+func (e errFatal) Unwrap() error { return e.error }
+
+func replay(ctx context.Context, o Options) (report.Report, error) {
+	r, err := prepare(ctx, o)
+	if err != nil {
+		return report.Report{}, err
+	}
+	defer r.pool.Close()
+	if r.Ready != nil {
+		if err := r.Ready(ctx); err != nil {
+			return report.Report{}, err
+		}
+	}
+	sending, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r.cancel = cancel
+	result := newResult(r.Options)
+	r.begin = time.Now()
+	stopProgress := r.reportProgress()
+	err = r.sendAll(sending)
+	elapsed := time.Since(r.begin)
+	stopProgress()
+	if fatal, ok := errors.AsType[errFatal](context.Cause(sending)); ok {
+		return report.Report{}, fatal.error
+	}
+	if err != nil {
+		return report.Report{}, err
+	}
+	return r.conclude(ctx, result, elapsed), nil
+}
+
+// prepare checks everything that can be checked before the first request.
+func prepare(ctx context.Context, o Options) (*run, error) {
+	r := &run{Options: o, tally: newTally()}
+	if r.Log == nil {
+		r.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Scenario == nil {
+		return nil, errors.New("replay without a scenario")
+	}
+	if err := checkRequest(&o.Request); err != nil {
+		return nil, err
+	}
+	var err error
+	if r.target, err = parseTarget(o.Request.Target); err != nil {
+		return nil, err
+	}
+	if err := r.Targets.Check(ctx, r.target); err != nil {
+		return nil, err
+	}
+	if r.edits, err = newEdits(&o.Request); err != nil {
+		return nil, err
+	}
+	if r.goals, err = parseGoals(o.Request.Goals); err != nil {
+		return nil, err
+	}
+	r.rules = o.Scenario.Manifest().Rules
+	r.pool = &http1.Pool{
+		Target: r.target, Max: o.Request.Load.Connections, Timeout: o.Request.Load.Timeout, Control: r.Targets.Control(r.target),
+	}
+	return r, r.makePlan(ctx)
+}
+
+// makePlan reads when each request was recorded. The sessions themselves are
+// read again when it is their turn: memory stays small.
+func (r *run) makePlan(ctx context.Context) error {
+	var recorded [][]int64
+	for s, err := range r.Scenario.Tests(ctx, r.Share) {
+		if err != nil {
+			return fmt.Errorf("read scenario: %w", err)
+		}
+		times := make([]int64, len(s.Tests))
+		for i, t := range s.Tests {
+			times[i] = t.Exchange.GetRequest().GetFirstByte()
+		}
+		recorded = append(recorded, times)
+	}
+	plan, err := NewPlan(r.Request.Load, recorded)
+	if err != nil {
+		return err
+	}
+	r.plan = plan
+	r.tally.plan(plan.Total(), r.leftOut())
+	return nil
+}
+
+// truncatedRequest is why scenariogen leaves a test out whose request can't be
+// sent: the scenario is a part of what was recorded.
+const truncatedRequest = "request body was truncated"
+
+// leftOut is the number of recorded requests that can't be sent.
+func (r *run) leftOut() int {
+	if !r.Share.All() && r.Share.From != 0 {
+		return 0 // the first share counts them
+	}
+	return r.Scenario.Manifest().Skipped[truncatedRequest]
+}
+
+// turn is a copy of a session that is to be sent.
+type turn struct {
+	session *scenario.Session
+	copy    int
+	starts  []time.Duration
+}
+
+// turns are all copies of all sessions, in the order in which they begin.
+func (r *run) turns(ctx context.Context) iter.Seq2[turn, error] {
+	rounds, beside := r.plan.Copies(), 1
+	if !r.plan.InTurn() {
+		rounds, beside = 1, r.plan.Copies()
+	}
+	return func(yield func(turn, error) bool) {
+		for round := range rounds {
+			n := 0
+			for s, err := range r.Scenario.Tests(ctx, r.Share) {
+				if err != nil {
+					yield(turn{}, fmt.Errorf("read scenario: %w", err))
+					return
+				}
+				for k := range beside {
+					copy := round*beside + k
+					if starts := r.plan.Starts(n, copy); len(starts) > 0 && !yield(turn{s, copy, starts}, nil) {
+						return
+					}
+				}
+				n++
+			}
+		}
+	}
+}
+
+// sendAll sends every session at its time and waits for all of them.
+func (r *run) sendAll(ctx context.Context) error {
+	var sessions sync.WaitGroup
+	defer sessions.Wait()
+	active := make(chan struct{}, r.maxActive())
+	for t, err := range r.turns(ctx) {
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		if err != nil || !service.Sleep(ctx, time.Until(r.begin.Add(t.starts[0]))) || r.plan.Closed() && r.pastEnd(time.Now()) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case active <- struct{}{}:
+		}
+		sessions.Go(func() {
+			defer func() { <-active }()
+			r.replaySession(ctx, t.session, t.copy, t.starts)
+		})
+	}
+	return nil
+}
+
+// maxActive is one session a connection where a session never pauses.
+func (r *run) maxActive() int {
+	if r.plan.Closed() {
+		return cmp.Or(r.Request.Load.Connections, 64)
+	}
+	return maxActive
+}
+
+// pastEnd says that the load's duration is over.
+func (r *run) pastEnd(now time.Time) bool {
+	d := r.Request.Load.Duration
+	return d > 0 && now.Sub(r.begin) >= d
+}
+
+// fail ends the whole replay.
+func (r *run) fail(err error) { r.cancel(errFatal{err}) }
+
+// reportProgress calls Progress every second until it is stopped, then once
+// more.
+func (r *run) reportProgress() (stop func()) {
+	if r.Progress == nil {
+		return func() {}
+	}
+	tell := func(final bool) {
+		p, err := r.tally.progress(r.Request.ID, r.Shard, time.Since(r.begin), final)
+		if err != nil {
+			r.Log.Error("progress", "replay", r.Request.ID, "error", err)
+			return
+		}
+		r.Progress(p)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for service.Sleep(ctx, time.Second) {
+			tell(false)
+		}
+		tell(true)
+	}()
+	return func() { cancel(); <-done }
+}
+
+// conclude makes the report of what was counted.
+func (r *run) conclude(ctx context.Context, result events.ReplayResult, elapsed time.Duration) report.Report {
+	result.EndedAt = result.StartedAt.Add(elapsed)
+	if r.plan.Closed() && r.Request.Load.Duration > 0 && ctx.Err() == nil {
+		r.tally.planSent() // the end came when it was meant to
+	}
+	r.tally.fill(&result, elapsed)
+	facts := report.Facts{Mocked: r.Mocks != nil, Goals: unreached(r.goals, &result)}
+	if r.Mocks != nil {
+		result.Mocks = r.Mocks()
+		result.Isolation = r.isolation()
+	}
+	if ctx.Err() != nil {
+		facts.Stopped = stopReason(ctx)
+	}
+	result.Verdict, result.Reason = report.Judge(&result, facts)
+	return report.Report{Result: result, Details: r.tally.details}
+}
+
+func (r *run) isolation() string {
+	declared := ""
+	if m := r.Request.Mocks; m != nil && m.Isolation == "declared" {
+		declared = m.Isolation
+	}
+	return cmp.Or(r.Isolation, declared, "unknown")
+}
+
+func stopReason(ctx context.Context) string {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause.Error()
+	}
+	return "cancelled"
+}
