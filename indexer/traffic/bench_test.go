@@ -62,7 +62,7 @@ func BenchmarkMerge(b *testing.B) {
 }
 
 // benchTape is like real traffic: 200 endpoints, some with a trace, 40 byte paths.
-func (s *source) benchTape(b *testing.B, r *rand.Rand, at time.Time, n int) Received {
+func (s *source) benchTape(b testing.TB, r *rand.Rand, at time.Time, n int) Received {
 	session, connection := events.NewID(at), events.NewID(at)
 	list := make([]exchange, n)
 	for i := range list {
