@@ -1,0 +1,350 @@
+// Package capture records the traffic of a service: bytes first, meaning second.
+//
+// # What it does
+//
+// It listens where the service's callers (--inbound) and the service itself
+// (--outbound) are sent to, and relays: one client connection, one upstream
+// connection, bytes unchanged both ways. The bytes are shown to dissectors
+// (package wire) on the side, which find the exchanges in them; these are
+// redacted, written into tapes, and published. The relay never waits for any
+// of that, unless --on-pressure=block asks for it.
+//
+//	client ──▶ relay ──▶ upstream
+//	             │ copy, bounded
+//	             ▼
+//	          dissect ─▶ redact ─▶ tape ─▶ publish ─▶ captured.…
+//	                                          └──▶ spool ──┘
+//
+// # Consumes
+//
+// Nothing.
+//
+// # Publishes
+//
+// captured.<cluster>.<namespace>.<service>: tapes, Nats-Msg-Id = tape id.
+//
+// # Guarantees
+//
+// What the relay sends on is what it received, in any traffic, understood or
+// not. Every exchange that begins is taped, dropped for a reason, or open, and
+// each tape's header says how many of each. A tape is forgotten only after
+// JetStream's PubAck or an fsync in the spool. Nothing unredacted is written
+// anywhere.
+//
+// # When it fails
+//
+// NATS away, its stream full or a durable consumer missing: tapes go to the
+// spool, and from there to NATS when it is back, oldest first beside the fresh
+// ones. Spool full: tapes are dropped and counted (spool). Copy behind its
+// bound: exchanges are dropped and counted (pressure). Dissector panics: the
+// connection's recording ends, counted (panic); the connection goes on. Process
+// killed: its connections break; what was in memory is lost, at most --tape-age
+// of recording.
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"tapedeck/capture/redact"
+	"tapedeck/capture/spool"
+	"tapedeck/events"
+	"tapedeck/internal/service"
+	"tapedeck/wire"
+	"tapedeck/wire/http1"
+)
+
+// Deps are what capture needs from its process.
+type Deps struct {
+	JS       jetstream.JetStream   // nil: everything stays in the spool
+	Data     string                // folder for spool and key
+	Log      *slog.Logger          // nil: none
+	Register prometheus.Registerer // nil: no metrics
+	// Protocols that are recognised, HTTP first; nil: HTTP/1.
+	Protocols []wire.Protocol
+}
+
+// Service is a capture process.
+type Service struct {
+	cfg       Config
+	log       *slog.Logger
+	metrics   *metrics
+	protocols []wire.Protocol
+	recorder  *recorder
+	publisher *publisher
+	budget    *budget
+	listeners []*listener
+
+	dissectors []*dissecting
+	turn       atomic.Uint32
+
+	mu       sync.Mutex
+	sessions map[*session]struct{}
+	relays   sync.WaitGroup
+}
+
+type listener struct {
+	*net.TCPListener
+	route route
+}
+
+// New checks the configuration, opens key and spool and binds every listener.
+func New(cfg Config, deps Deps) (*Service, error) {
+	cfg = cfg.withDefaults()
+	s := &Service{cfg: cfg, log: deps.Log, metrics: newMetrics(), protocols: deps.Protocols, sessions: map[*session]struct{}{}}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.protocols == nil {
+		s.protocols = []wire.Protocol{&http1.Protocol{Tags: cfg.Tag}}
+	}
+	routes, err := cfg.routes()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.wire(deps); err != nil {
+		return nil, err
+	}
+	if err := s.listen(routes); err != nil {
+		return nil, err
+	}
+	if err := s.metrics.register(deps.Register, s.publisher, s.budget); err != nil {
+		s.closeListeners()
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	return s, nil
+}
+
+// wire makes the parts behind the relay.
+func (s *Service) wire(deps Deps) error {
+	cfg := s.cfg
+	redactor, err := openRedactor(cfg, deps.Data)
+	if err != nil {
+		return err
+	}
+	setDefault(&cfg.Spool, filepath.Join(deps.Data, "spool"))
+	store, err := spool.Open(cfg.Spool, int64(cfg.SpoolSize))
+	if err != nil {
+		return service.Hint(err, "choose a folder that can be written with --spool DIR or --data DIR")
+	}
+	block := cfg.OnPressure == "block"
+	s.budget = newBudget(int64(cfg.Buffer), block)
+	for range runtime.GOMAXPROCS(0) {
+		s.dissectors = append(s.dissectors, newDissecting(s.budget, s.panicked))
+	}
+	r, p := newRecorder(time.Now()), newPublisher()
+	r.workload, r.redactor, r.maxBody, r.age = cfg.workload(), redactor, int64(cfg.MaxBody), cfg.TapeAge
+	r.log, r.metrics, r.publish, r.spooled = s.log, s.metrics, p.take, store.Tapes
+	p.js, p.consumers, p.spool, p.block, p.lost, p.log, p.metrics = deps.JS, cfg.Consumers, store, block, r.lost, s.log, s.metrics
+	p.workload, p.source = r.workload, "/tapedeck/capture/"+r.source.String()
+	s.recorder, s.publisher = r, p
+	return nil
+}
+
+func openRedactor(cfg Config, data string) (*redact.Engine, error) {
+	if cfg.Redact == "off" {
+		return nil, nil
+	}
+	setDefault(&cfg.RedactionKey, filepath.Join(data, "redaction.key"))
+	key, err := redact.OpenKey(cfg.RedactionKey)
+	if err != nil {
+		return nil, service.Hint(err, "name a file with --redaction-key FILE, or record unredacted with --redact off")
+	}
+	return redact.New(key), nil
+}
+
+func (s *Service) panicked(p any) {
+	s.metrics.panics.Inc()
+	s.log.Error("dissector panicked; the connection goes on unrecorded", "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+}
+
+func (s *Service) listen(routes []route) error {
+	for _, r := range routes {
+		l, err := net.Listen("tcp", r.listen)
+		if err != nil {
+			s.closeListeners()
+			return service.Hint(fmt.Errorf("listen for --%s on %s: %w", r.direction.Name(), r.listen, err), "choose a free address")
+		}
+		r.listen = l.Addr().String()
+		s.listeners = append(s.listeners, &listener{l.(*net.TCPListener), r})
+	}
+	return nil
+}
+
+func (s *Service) closeListeners() {
+	for _, l := range s.listeners {
+		l.Close()
+	}
+}
+
+// Addrs are the addresses that capture listens on, inbound first, in the order
+// of the configuration.
+func (s *Service) Addrs() []net.Addr {
+	var addrs []net.Addr
+	for _, l := range s.listeners {
+		addrs = append(addrs, l.Addr())
+	}
+	return addrs
+}
+
+// Counts are what was seen since the start.
+func (s *Service) Counts() Counts { return s.recorder.Counts() }
+
+// Source identifies this run in the tapes' headers.
+func (s *Service) Source() events.ID { return s.recorder.source }
+
+// Run relays and records until ctx is done. Then it stops listening, lets
+// requests under way finish, and brings every tape to NATS or the spool.
+func (s *Service) Run(ctx context.Context) error {
+	work := context.WithoutCancel(ctx)
+	var dissecting, publishing sync.WaitGroup
+	dissected := make(chan struct{})
+	for _, d := range s.dissectors {
+		dissecting.Go(func() { d.run(dissected) })
+	}
+	watching, stopWatching := context.WithCancel(work)
+	defer stopWatching()
+	sending, stopSending := context.WithCancel(work)
+	defer stopSending()
+	publishing.Go(func() { s.publisher.run(sending) })
+	var background sync.WaitGroup
+	background.Go(func() { s.publisher.watch(watching) })
+	background.Go(func() { s.publisher.drain(watching) })
+	background.Go(func() { s.tick(watching) })
+
+	err := s.accept(ctx)
+
+	s.drainSessions()
+	close(dissected)
+	dissecting.Wait()
+	s.recorder.end()
+	close(s.publisher.fresh)
+	late := time.AfterFunc(publishTimeout, stopSending) // the rest goes to the spool
+	defer late.Stop()
+	publishing.Wait()
+	stopWatching()
+	background.Wait()
+	s.report()
+	return err
+}
+
+func (s *Service) tick(ctx context.Context) {
+	for service.Sleep(ctx, min(100*time.Millisecond, s.cfg.TapeAge)) {
+		s.recorder.tick(time.Now())
+	}
+}
+
+// accept takes connections until ctx is done.
+func (s *Service) accept(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, s.closeListeners)
+	defer stop()
+	g, ctx := errgroup.WithContext(ctx)
+	for _, l := range s.listeners {
+		s.log.Info("listening", "direction", l.route.direction.Name(), "address", l.route.listen, "upstream", l.route.upstream)
+		g.Go(func() error { return s.acceptOn(ctx, l) })
+	}
+	if len(s.listeners) == 0 {
+		<-ctx.Done()
+	}
+	err := g.Wait()
+	s.closeListeners()
+	return err
+}
+
+func (s *Service) acceptOn(ctx context.Context, l *listener) error {
+	// Connections outlive ctx: they are drained.
+	work := context.WithoutCancel(ctx)
+	for backoff := time.Duration(0); ; {
+		c, err := l.AcceptTCP()
+		switch {
+		case err == nil:
+			backoff = 0
+			s.begin(work, c, l.route)
+		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
+			return nil
+		default: // out of files: those in use come back
+			backoff = min(max(2*backoff, 5*time.Millisecond), time.Second)
+			s.log.Warn("accept", "address", l.route.listen, "error", err, "retry_in", backoff)
+			service.Sleep(ctx, backoff)
+		}
+	}
+}
+
+func (s *Service) begin(ctx context.Context, c *net.TCPConn, r route) {
+	name := r.direction.Name()
+	ctx, cancel := context.WithCancel(ctx)
+	n := &session{Service: s, route: r, client: c, cancel: cancel}
+	n.relayed[events.Side_REQUEST] = s.metrics.relayed.WithLabelValues("request")
+	n.relayed[events.Side_RESPONSE] = s.metrics.relayed.WithLabelValues("response")
+	s.mu.Lock()
+	s.sessions[n] = struct{}{}
+	s.mu.Unlock()
+	s.metrics.connections.WithLabelValues(name).Inc()
+	s.relays.Go(func() {
+		defer cancel()
+		n.serve(ctx)
+		s.metrics.connections.WithLabelValues(name).Dec()
+		s.mu.Lock()
+		delete(s.sessions, n)
+		s.mu.Unlock()
+	})
+}
+
+// nextDissecting spreads connections over the dissecting goroutines.
+func (s *Service) nextDissecting() *dissecting {
+	return s.dissectors[s.turn.Add(1)%uint32(len(s.dissectors))]
+}
+
+// drainSessions ends connections as they fall quiet, and all of them at the
+// deadline.
+func (s *Service) drainSessions() {
+	done := make(chan struct{})
+	go func() { s.relays.Wait(); close(done) }()
+	deadline := time.After(s.cfg.DrainTimeout)
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case now := <-poll.C:
+			s.endSessions(func(n *session) bool { return n.quiet(now.Add(-100 * time.Millisecond)) })
+		case <-deadline:
+			s.endSessions(func(*session) bool { return true })
+			<-done
+			return
+		}
+	}
+}
+
+func (s *Service) endSessions(which func(*session) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for n := range s.sessions {
+		if which(n) {
+			n.end()
+		}
+	}
+}
+
+func (s *Service) report() {
+	c := s.Counts()
+	args := []any{"begun", c.Begun, "taped", c.Taped, "open", c.Open, "spooled_tapes", s.publisher.spool.Tapes()}
+	for reason, n := range c.Dropped {
+		args = append(args, "dropped_"+reason, n)
+	}
+	s.log.Info("capture ended", args...)
+}

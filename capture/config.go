@@ -1,0 +1,193 @@
+package capture
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"tapedeck/events"
+	"tapedeck/internal/service"
+)
+
+// Config is what capture can be told (kong).
+type Config struct {
+	Inbound  []string `name:"inbound" env:"TAPEDECK_INBOUND" sep:"," placeholder:"LISTEN=UPSTREAM" help:"Listen for callers of the service and relay to it, e.g. 8080=localhost:3000. Repeatable."`
+	Outbound []string `name:"outbound" env:"TAPEDECK_OUTBOUND" sep:"," placeholder:"LISTEN[=HOST:PORT]" help:"Listen for calls the service makes: as an HTTP proxy, or for one fixed dependency, e.g. 8081=payments:443. Repeatable."`
+
+	Cluster   string `name:"cluster" env:"TAPEDECK_CLUSTER" default:"local" help:"Cluster of the workload."`
+	Namespace string `name:"namespace" env:"TAPEDECK_NAMESPACE" default:"default" help:"Namespace of the workload."`
+	Service   string `name:"service" env:"TAPEDECK_SERVICE" placeholder:"NAME" help:"Service that is recorded. Default: the current folder's name."`
+	Version   string `name:"version" env:"TAPEDECK_VERSION" placeholder:"VERSION" help:"Version of the service."`
+	Instance  string `name:"instance" env:"TAPEDECK_INSTANCE" placeholder:"NAME" help:"Instance of the service. Default: the host's name."`
+
+	MaxBody      Bytes         `name:"max-body" env:"TAPEDECK_MAX_BODY" default:"1MiB" placeholder:"SIZE" help:"Keep at most this of each body; 0 keeps all."`
+	TapeAge      time.Duration `name:"tape-age" env:"TAPEDECK_TAPE_AGE" default:"1s" help:"Close a tape after this time; up to five times later for a quiet service."`
+	OnPressure   string        `name:"on-pressure" env:"TAPEDECK_ON_PRESSURE" default:"drop" enum:"drop,block" help:"When recording can't keep up: drop (and count) exchanges, or block the traffic."`
+	Buffer       Bytes         `name:"buffer" env:"TAPEDECK_BUFFER" default:"64MiB" placeholder:"SIZE" help:"Memory for relayed bytes that are not recorded yet, in all."`
+	Redact       string        `name:"redact" env:"TAPEDECK_REDACT" default:"headers" enum:"headers,off" help:"Replace credentials by tokens before anything is written: headers (with cookies, URLs and token-like JSON keys), or off."`
+	RedactionKey string        `name:"redaction-key" placeholder:"FILE" help:"File of the redaction key, made at first use. Default: redaction.key in --data. The variable TAPEDECK_REDACTION_KEY wins."`
+	Spool        string        `name:"spool" env:"TAPEDECK_SPOOL" placeholder:"DIR" help:"Folder for tapes that can't be published. Default: spool in --data."`
+	SpoolSize    Bytes         `name:"spool-size" env:"TAPEDECK_SPOOL_SIZE" default:"1GiB" placeholder:"SIZE" help:"Bound of the spool; beyond it tapes are dropped and counted."`
+	Consumers    []string      `name:"consumers" env:"TAPEDECK_CONSUMERS" sep:"," default:"archiver,indexer" placeholder:"NAME" help:"Durable consumers of CAPTURED that must exist; tapes are spooled while one is missing."`
+	Tag          []string      `name:"tag" env:"TAPEDECK_TAG" sep:"," placeholder:"HEADER" help:"Request header that becomes a tag. Repeatable."`
+	DrainTimeout time.Duration `name:"drain-timeout" env:"TAPEDECK_DRAIN_TIMEOUT" default:"5s" help:"At the end, how long connections with a request under way may go on."`
+
+	// Host is where a bare port listens: "127.0.0.1" in record, "" (all
+	// addresses) in capture.
+	Host string `kong:"-"`
+}
+
+// Bytes is a size that is written with a unit: 512KiB, 1MiB, 1MB, 4096.
+type Bytes int64
+
+var units = []struct {
+	suffix string
+	factor int64
+}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}, {"kB", 1e3}, {"B", 1}, {"", 1}}
+
+// UnmarshalText reads a size.
+func (b *Bytes) UnmarshalText(text []byte) error {
+	for _, u := range units {
+		digits, ok := strings.CutSuffix(string(text), u.suffix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(digits), 10, 64)
+		if err != nil || n < 0 || n > (1<<62)/u.factor {
+			return fmt.Errorf("size %q is not like 512KiB or 1MiB", text)
+		}
+		*b = Bytes(n * u.factor)
+		return nil
+	}
+	return nil // the empty suffix fits everything
+}
+
+// withDefaults fills what kong would, for callers that build a Config.
+func (c Config) withDefaults() Config {
+	setDefault(&c.Cluster, "local")
+	setDefault(&c.Namespace, "default")
+	setDefault(&c.Service, defaultService())
+	setDefault(&c.Instance, hostname())
+	setDefault(&c.TapeAge, time.Second)
+	setDefault(&c.OnPressure, "drop")
+	setDefault(&c.Buffer, 64<<20)
+	setDefault(&c.Redact, "headers")
+	setDefault(&c.SpoolSize, 1<<30)
+	setDefault(&c.DrainTimeout, 5*time.Second)
+	if c.Consumers == nil { // in one process: those that are there with or without an index
+		c.Consumers = events.Durables(events.StreamCaptured, false)
+	}
+	return c
+}
+
+func setDefault[T comparable](to *T, value T) {
+	var zero T
+	if *to == zero {
+		*to = value
+	}
+}
+
+func defaultService() string {
+	if dir, err := os.Getwd(); err == nil && filepath.Base(dir) != string(filepath.Separator) {
+		return filepath.Base(dir)
+	}
+	return "app"
+}
+
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "localhost"
+	}
+	return name
+}
+
+func (c *Config) workload() *events.Workload {
+	return &events.Workload{Cluster: c.Cluster, Namespace: c.Namespace, Service: c.Service, Version: c.Version, Instance: c.Instance}
+}
+
+// route is one --inbound or --outbound.
+type route struct {
+	direction events.Direction
+	listen    string // host:port
+	upstream  string // host:port; "" for the HTTP proxy
+}
+
+func (c *Config) routes() ([]route, error) {
+	var routes []route
+	for _, s := range c.Inbound {
+		listen, upstream, ok := strings.Cut(s, "=")
+		if !ok {
+			return nil, service.Hint(fmt.Errorf("--inbound %s: no upstream", s), "write LISTEN=UPSTREAM, e.g. --inbound 8080=localhost:3000")
+		}
+		r, err := c.route("--inbound "+s, events.Direction_INBOUND, listen, upstream)
+		if err != nil {
+			return nil, err
+		}
+		routes = append(routes, r)
+	}
+	for _, s := range c.Outbound {
+		listen, upstream, _ := strings.Cut(s, "=")
+		r, err := c.route("--outbound "+s, events.Direction_OUTBOUND, listen, upstream)
+		if err != nil {
+			return nil, err
+		}
+		routes = append(routes, r)
+	}
+	return routes, nil
+}
+
+func (c *Config) route(flag string, d events.Direction, listen, upstream string) (route, error) {
+	const hint = "an address is PORT, :PORT or HOST:PORT"
+	address, err := c.listenAddress(listen)
+	if err != nil {
+		return route{}, service.Hint(fmt.Errorf("%s: listen address %q: %w", flag, listen, err), hint)
+	}
+	if upstream != "" || d == events.Direction_INBOUND {
+		if upstream, err = upstreamAddress(upstream); err != nil {
+			return route{}, service.Hint(fmt.Errorf("%s: upstream: %w", flag, err), hint)
+		}
+	}
+	return route{d, address, upstream}, nil
+}
+
+func (c *Config) listenAddress(s string) (string, error) {
+	if isPort(s) {
+		return net.JoinHostPort(c.Host, s), nil
+	}
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return "", err
+	}
+	if !isPort(port) {
+		return "", fmt.Errorf("port %q is not a number up to 65535", port)
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+// upstreamAddress reads PORT, :PORT and HOST:PORT; without a host it is this one.
+func upstreamAddress(s string) (string, error) {
+	if isPort(s) {
+		return net.JoinHostPort("localhost", s), nil
+	}
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return "", err
+	}
+	if !isPort(port) || port == "0" {
+		return "", fmt.Errorf("port %q of %q is not a number from 1 to 65535", port, s)
+	}
+	if host == "" {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+func isPort(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 16)
+	return err == nil
+}

@@ -1,0 +1,87 @@
+package capture
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tapedeck/events"
+)
+
+// metrics of a capture; no label holds anything from the traffic.
+type metrics struct {
+	exchanges   *prometheus.CounterVec // by direction and class
+	dropped     *prometheus.CounterVec // by reason
+	connections *prometheus.GaugeVec   // by direction
+	relayed     *prometheus.CounterVec // bytes, by side
+	refused     *prometheus.CounterVec // connections, by direction
+	panics      prometheus.Counter
+	tapes       prometheus.Counter
+	tapeBytes   prometheus.Histogram
+	published   *prometheus.CounterVec // tapes, by way: fresh, spool
+	spooled     prometheus.Counter
+	latency     prometheus.Histogram
+	publishing  prometheus.Gauge // 1: tapes go out, 0: they are spooled
+}
+
+func newMetrics() *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "tapedeck", Subsystem: "capture", Name: name, Help: help}, labels)
+	}
+	single := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "tapedeck", Subsystem: "capture", Name: name, Help: help})
+	}
+	return &metrics{
+		exchanges:   counter("exchanges_total", "Exchanges recorded.", "direction", "class"),
+		dropped:     counter("dropped_total", "Exchanges that were not recorded.", "reason"),
+		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "tapedeck", Subsystem: "capture", Name: "connections", Help: "Client connections that are relayed."}, []string{"direction"}),
+		relayed:     counter("relayed_bytes_total", "Bytes relayed.", "side"),
+		refused:     counter("upstream_failures_total", "Client connections whose upstream could not be reached.", "direction"),
+		panics:      single("dissector_panics_total", "Connections whose recording ended with a panic of a dissector."),
+		tapes:       single("tapes_total", "Tapes closed."),
+		tapeBytes: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "tapedeck", Subsystem: "capture", Name: "tape_bytes", Help: "Size of closed tapes.",
+			Buckets: prometheus.ExponentialBuckets(1<<10, 4, 6)}),
+		published: counter("published_tapes_total", "Tapes that JetStream has stored.", "way"),
+		spooled:   single("spooled_tapes_total", "Tapes written to the spool."),
+		latency: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "tapedeck", Subsystem: "capture", Name: "publish_seconds", Help: "Time until JetStream has stored a tape.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 13)}),
+		publishing: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "tapedeck", Subsystem: "capture", Name: "publishing", Help: "1 while tapes go to JetStream, 0 while they are spooled."}),
+	}
+}
+
+func (m *metrics) register(r prometheus.Registerer, p *publisher, b *budget) error {
+	if r == nil {
+		return nil
+	}
+	gauge := func(name, help string, f func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "tapedeck", Subsystem: "capture", Name: name, Help: help}, f)
+	}
+	for _, c := range []prometheus.Collector{
+		m.exchanges, m.dropped, m.connections, m.relayed, m.refused, m.panics, m.tapes, m.tapeBytes, m.published, m.spooled, m.latency, m.publishing,
+		gauge("spool_bytes", "Size of the spool.", func() float64 { return float64(p.spool.Bytes()) }),
+		gauge("spool_tapes", "Tapes in the spool.", func() float64 { return float64(p.spool.Tapes()) }),
+		gauge("buffered_bytes", "Relayed bytes that are not dissected yet.", func() float64 { return float64(b.used.Load()) }),
+	} {
+		if err := r.Register(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var classes = map[events.StatusClass]string{
+	events.StatusClass_OK: "ok", events.StatusClass_CLIENT: "client", events.StatusClass_SERVER: "server", events.StatusClass_FAILED: "failed",
+}
+
+func (m *metrics) exchange(d events.Direction, e *events.Entry) {
+	direction := "inbound"
+	if d == events.Direction_OUTBOUND {
+		direction = "outbound"
+	}
+	m.exchanges.WithLabelValues(direction, classes[e.Class]).Inc()
+}
+
+func (m *metrics) stored(way string, took time.Duration) {
+	m.published.WithLabelValues(way).Inc()
+	m.latency.Observe(took.Seconds())
+}

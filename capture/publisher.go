@@ -1,0 +1,230 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"tapedeck/capture/spool"
+	"tapedeck/events"
+	"tapedeck/internal/service"
+)
+
+const (
+	freshTapes     = 32 // that wait to be published, about 16 MiB
+	inFlight       = 8  // fresh tapes published at once
+	drainFlight    = inFlight / 2
+	publishTimeout = 5 * time.Second
+	checkEvery     = time.Minute
+	recheckEvery   = 3 * time.Second // while something is missing
+)
+
+// publisher brings tapes to JetStream, or to the spool: any error, timeout or
+// disconnect means that the tape's fate is unknown, so it is spooled and
+// published again under the same id, which both sinks know to be the same.
+type publisher struct {
+	js        jetstream.JetStream // nil: everything is spooled
+	consumers []string            // of CAPTURED, that must exist
+	spool     *spool.Spool
+	workload  *events.Workload
+	source    string // CloudEvents source
+	block     bool
+	lost      func(t *closedTape, reason string)
+	log       *slog.Logger
+	metrics   *metrics
+
+	fresh chan *closedTape
+	ready atomic.Bool // connected, and every consumer is there
+	why   string      // not, as last logged; of watch
+	poke  chan struct{}
+}
+
+func newPublisher() *publisher {
+	return &publisher{fresh: make(chan *closedTape, freshTapes), poke: make(chan struct{}, 1)}
+}
+
+// take hands a tape over. A recorder that may not lose anything waits;
+// otherwise false says that there is no room.
+func (p *publisher) take(t *closedTape) bool {
+	if p.block {
+		p.fresh <- t
+		return true
+	}
+	select {
+	case p.fresh <- t:
+		return true
+	default:
+		return false
+	}
+}
+
+// run publishes until fresh is closed and empty; ctx ends waiting for the
+// server early, what is left goes to the spool.
+func (p *publisher) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	for range inFlight {
+		wg.Go(func() {
+			for t := range p.fresh {
+				p.store(ctx, t)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// store brings one fresh tape to a durable place.
+func (p *publisher) store(ctx context.Context, t *closedTape) {
+	if p.ready.Load() {
+		err := p.send(ctx, t.id, p.workload, t.bytes, "fresh")
+		if err == nil {
+			return
+		}
+		p.log.Warn("publish tape, spooling it", "tape", t.id, "error", err)
+	}
+	if err := p.spool.Put(t.id, t.bytes); err != nil {
+		p.log.Error("tape is lost", "tape", t.id, "exchanges", t.exchanges, "error", err)
+		p.lost(t, dropSpool)
+		return
+	}
+	p.metrics.spooled.Inc()
+}
+
+// send publishes a tape and waits for the PubAck of CAPTURED.
+func (p *publisher) send(ctx context.Context, id events.ID, w *events.Workload, tape []byte, way string) error {
+	subject := events.CapturedSubject(w)
+	e, err := events.NewEvent(subject, p.source, id.String(), w.Service, tape)
+	if err != nil {
+		return fmt.Errorf("publish tape %s: %w", id, err)
+	}
+	msg, err := events.Encode(subject, e)
+	if err != nil {
+		return fmt.Errorf("publish tape %s: %w", id, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	began := time.Now()
+	if _, err := p.js.PublishMsg(ctx, msg, jetstream.WithExpectStream(events.StreamCaptured)); err != nil {
+		return fmt.Errorf("publish tape %s: %w", id, err)
+	}
+	p.metrics.stored(way, time.Since(began))
+	return nil
+}
+
+// watch keeps ready: connected, and each durable consumer of CAPTURED exists.
+// Interest would delete what a missing one has not seen.
+func (p *publisher) watch(ctx context.Context) {
+	var next time.Time
+	connected := false
+	for {
+		now, up := time.Now(), p.js != nil && p.js.Conn().IsConnected()
+		if up != connected || up && now.After(next) {
+			connected = up
+			ok := p.check(ctx, up)
+			next = now.Add(checkEvery)
+			if !ok {
+				next = now.Add(recheckEvery)
+			}
+		}
+		if !service.Sleep(ctx, 100*time.Millisecond) {
+			return
+		}
+	}
+}
+
+func (p *publisher) check(ctx context.Context, connected bool) bool {
+	err := errors.New("not connected to NATS")
+	if connected {
+		err = p.missing(ctx)
+	}
+	if err != nil && ctx.Err() != nil {
+		return false
+	}
+	was := p.ready.Swap(err == nil)
+	switch {
+	case err == nil && !was:
+		p.metrics.publishing.Set(1)
+		if p.why != "" {
+			p.log.Info("publishing tapes again", "spooled", p.spool.Tapes())
+		}
+		p.why = ""
+		p.wake()
+	case err != nil && err.Error() != p.why:
+		p.metrics.publishing.Set(0)
+		p.why = err.Error()
+		p.log.Warn("tapes go to the spool until they can be published", "reason", err)
+	}
+	return err == nil
+}
+
+func (p *publisher) missing(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	for _, name := range p.consumers {
+		if _, err := p.js.Consumer(ctx, events.StreamCaptured, name); err != nil {
+			return fmt.Errorf("consumer %s/%s (made by `tapedeck admin setup`): %w", events.StreamCaptured, name, err)
+		}
+	}
+	return nil
+}
+
+func (p *publisher) wake() {
+	select {
+	case p.poke <- struct{}{}:
+	default:
+	}
+}
+
+// drain publishes what is spooled, oldest first, beside the fresh tapes and
+// with at most half of their window.
+func (p *publisher) drain(ctx context.Context) {
+	for {
+		for p.drainStep(ctx) {
+		}
+		timer := time.NewTimer(time.Second)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		case <-p.poke:
+			timer.Stop()
+		}
+	}
+}
+
+// drainStep publishes a few tapes and says whether there may be more to do.
+func (p *publisher) drainStep(ctx context.Context) bool {
+	ids := p.spool.Oldest(drainFlight)
+	if len(ids) == 0 || !p.ready.Load() || ctx.Err() != nil {
+		return false
+	}
+	var wg sync.WaitGroup
+	var failed atomic.Bool
+	for _, id := range ids {
+		wg.Go(func() {
+			if err := p.unspool(ctx, id); err != nil && ctx.Err() == nil {
+				failed.Store(true)
+				p.log.Warn("drain spool", "error", err)
+			}
+		})
+	}
+	wg.Wait()
+	return !failed.Load()
+}
+
+func (p *publisher) unspool(ctx context.Context, id events.ID) error {
+	tape, err := p.spool.Get(id)
+	if err != nil {
+		return err
+	}
+	if err := p.send(ctx, id, tape.Header.Workload, tape.Bytes(), "spool"); err != nil {
+		return err
+	}
+	return p.spool.Remove(id)
+}

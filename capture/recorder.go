@@ -1,0 +1,235 @@
+package capture
+
+import (
+	"log/slog"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tapedeck/capture/redact"
+	"tapedeck/events"
+	"tapedeck/wire"
+)
+
+const (
+	// maxRecord bounds one record: alone in a tape it stays below NATS'
+	// default max_payload of 1 MiB, headers of the message included.
+	maxRecord = 896 << 10
+	// idleTape is how often a source without traffic says what it has counted.
+	idleTape = 30 * time.Second
+
+	dropTooLarge = "too-large"
+	dropSpool    = "spool"
+	dropRecord   = "unrecordable"
+)
+
+// recorder is a source: it writes exchanges into tapes and counts. Everything
+// that begins is taped, dropped for a reason, or open.
+type recorder struct {
+	workload *events.Workload
+	redactor *redact.Engine // nil: off
+	maxBody  int64
+	age      time.Duration
+	log      *slog.Logger
+	metrics  *metrics
+	publish  func(*closedTape) bool // takes it, or says that it can't
+	spooled  func() int             // tapes in the spool
+
+	begun atomic.Uint64
+
+	mu      sync.Mutex
+	source  events.ID
+	builder *events.Builder
+	since   time.Time // of the builder's first record
+	last    time.Time // when a tape was closed
+	number  uint64
+	taped   uint64
+	dropped map[string]uint64
+	ended   bool
+}
+
+// closedTape is a tape on its way out.
+type closedTape struct {
+	id        events.ID
+	bytes     []byte
+	exchanges int
+}
+
+// Counts are what a source has seen since it began.
+type Counts struct {
+	Begun   uint64
+	Taped   uint64
+	Open    uint64
+	Dropped map[string]uint64
+}
+
+func newRecorder(now time.Time) *recorder {
+	return &recorder{source: events.NewID(now), builder: events.NewBuilder(now), last: now, dropped: map[string]uint64{}}
+}
+
+// limit is how much of a body is kept.
+func (r *recorder) limit() int64 {
+	if r.maxBody == 0 {
+		return math.MaxInt64
+	}
+	return r.maxBody
+}
+
+func (r *recorder) add(entry *events.Entry, endpoint *events.Endpoint, x *events.Exchange) {
+	if tooLarge(x) {
+		r.drop(dropTooLarge, 1)
+		return
+	}
+	r.metrics.exchange(x.Direction, entry)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.room(len(x.Request.GetBody().GetData()) + len(x.Response.GetBody().GetData()))
+	if err := r.builder.AddExchange(entry, endpoint, x); err != nil {
+		r.log.Error("record exchange", "error", err)
+		r.count(dropRecord, 1)
+		return
+	}
+	r.taped++
+	r.closeWhenFull()
+}
+
+func (r *recorder) addOpen(entry *events.Entry, endpoint *events.Endpoint) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.room(0)
+	r.builder.AddOpen(entry, endpoint, nil)
+	r.closeWhenFull()
+}
+
+// addPart writes body bytes; nil says that they are not kept.
+func (r *recorder) addPart(p *events.Part) *events.RecordRef {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.room(len(p.Data))
+	ref, err := r.builder.AddPart(p)
+	if err != nil {
+		r.log.Error("record part", "error", err)
+		return nil
+	}
+	r.closeWhenFull()
+	return ref
+}
+
+// room closes the tape before a record that would make it too long.
+func (r *recorder) room(size int) {
+	now := time.Now()
+	if !r.builder.Empty() && r.builder.Size()+size > events.TapeSize {
+		r.close(now, false)
+	}
+	if r.builder.Empty() {
+		r.since = now
+	}
+}
+
+func (r *recorder) closeWhenFull() {
+	if r.builder.Size() >= events.TapeSize {
+		r.close(time.Now(), false)
+	}
+}
+
+func (r *recorder) drop(reason string, n uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.count(reason, n)
+}
+
+func (r *recorder) count(reason string, n uint64) {
+	r.dropped[reason] += n
+	r.metrics.dropped.WithLabelValues(reason).Add(float64(n))
+}
+
+// lost takes the exchanges of a tape that could be stored nowhere out of the
+// count of the taped ones.
+func (r *recorder) lost(t *closedTape, reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.taped -= uint64(t.exchanges)
+	r.count(reason, uint64(t.exchanges))
+}
+
+// due says whether a tape is old enough: age while at least ten exchanges a
+// second come, up to five times that for a quiet service.
+func due(since time.Duration, exchanges int, age time.Duration) bool {
+	if since < age {
+		return false
+	}
+	return float64(exchanges) >= 10*since.Seconds() || since >= 5*age
+}
+
+// tick closes the tape by its age, and says something now and then when there
+// is nothing to say.
+func (r *recorder) tick(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return
+	}
+	if r.builder.Empty() {
+		if now.Sub(r.last) >= idleTape {
+			r.close(now, false)
+		}
+		return
+	}
+	if due(now.Sub(r.since), r.builder.Exchanges(), r.age) {
+		r.close(now, false)
+	}
+}
+
+// end closes the last tape.
+func (r *recorder) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.ended {
+		r.close(time.Now(), true)
+		r.ended = true
+	}
+}
+
+// close ends the tape, counts it and begins the next. Callers hold mu.
+func (r *recorder) close(now time.Time, last bool) {
+	b := r.builder
+	r.builder, r.last = events.NewBuilder(now), now
+	r.number++
+	h := &events.Header{
+		SourceId: r.source[:], Number: r.number, Workload: r.workload, RedactionKeyId: r.redactor.KeyID(),
+		ClosedAt: now.UnixNano(), Counters: r.counters(), Last: last,
+	}
+	raw, err := b.Close(h)
+	t := &closedTape{b.ID(), raw, b.Exchanges()}
+	if err != nil { // a text that is no UTF-8: a bug, and never silent
+		r.log.Error("close tape", "error", err)
+		r.taped -= uint64(t.exchanges)
+		r.count(dropRecord, uint64(t.exchanges))
+		return
+	}
+	r.metrics.tapes.Inc()
+	r.metrics.tapeBytes.Observe(float64(len(raw)))
+	if !r.publish(t) {
+		r.taped -= uint64(t.exchanges)
+		r.count(wire.DropPressure, uint64(t.exchanges))
+	}
+}
+
+func (r *recorder) counters() *events.Counters {
+	c := &events.Counters{Begun: r.begun.Load(), Taped: r.taped, Dropped: map[string]uint64{}, SpooledTapes: uint64(r.spooled())}
+	c.Open = c.Begun - c.Taped
+	for reason, n := range r.dropped {
+		c.Dropped[reason] = n
+		c.Open -= n
+	}
+	return c
+}
+
+// Counts are those of the source now.
+func (r *recorder) Counts() Counts {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.counters()
+	return Counts{Begun: c.Begun, Taped: c.Taped, Open: c.Open, Dropped: c.Dropped}
+}

@@ -1,0 +1,246 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tapedeck/events"
+	"tapedeck/wire"
+	"tapedeck/wire/http1"
+	"tapedeck/wire/tcp"
+)
+
+const (
+	dialTimeout = 30 * time.Second
+	// lastWords is how long a client is listened to whose upstream can't be
+	// reached: its request is recorded as one that failed.
+	lastWords = 100 * time.Millisecond
+)
+
+// session is one client connection with its upstream connections.
+type session struct {
+	*Service
+	route   route
+	client  *net.TCPConn
+	relayed [3]prometheus.Counter
+	cancel  context.CancelFunc // ends dialling
+
+	mu        sync.Mutex
+	taps      []*tap
+	upstreams []*net.TCPConn
+	ending    bool
+}
+
+// serve relays until the connection ends.
+func (s *session) serve(ctx context.Context) {
+	defer s.client.Close()
+	if s.route.upstream == "" {
+		s.proxy(ctx)
+		return
+	}
+	opened := time.Now()
+	t := s.tap(s.connection(opened, s.route.upstream), s.protocols)
+	upstream, err := s.dial(ctx, s.route.upstream)
+	if err != nil {
+		s.refuse(t, err)
+		return
+	}
+	s.relay(s.client, upstream, t)
+}
+
+// connection is what is recorded of a connection to server.
+func (s *session) connection(now time.Time, server string) *events.Connection {
+	id := events.NewID(now)
+	c := &events.Connection{Id: id[:], Client: s.client.RemoteAddr().String(), Server: server, OpenedAt: now.UnixNano()}
+	if s.route.direction == events.Direction_OUTBOUND && s.route.upstream != "" {
+		c.Listen = s.route.listen
+	}
+	return c
+}
+
+// tap begins the recording of a connection; of more than one protocol the
+// first bytes decide.
+func (s *session) tap(c *events.Connection, protocols []wire.Protocol) *tap {
+	peer := c.Client
+	if s.route.direction == events.Direction_OUTBOUND {
+		peer = c.Server
+	}
+	t := &tap{
+		dissecting: s.nextDissecting(), info: c, direction: s.route.direction, protocols: protocols,
+		sink: &sink{recorder: s.recorder, info: c, peer: peer},
+	}
+	t.last.Store(c.OpenedAt)
+	s.mu.Lock()
+	s.taps = append(s.taps, t)
+	s.mu.Unlock()
+	return t
+}
+
+func (s *session) dial(ctx context.Context, address string) (*net.TCPConn, error) {
+	d := net.Dialer{Timeout: dialTimeout}
+	c, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		s.metrics.refused.WithLabelValues(s.route.direction.Name()).Inc()
+		return nil, err
+	}
+	upstream := c.(*net.TCPConn)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.upstreams = append(s.upstreams, upstream)
+	if s.ending { // close came while it was dialled
+		upstream.Close()
+	}
+	return upstream, nil
+}
+
+// refuse records a connection whose upstream can't be reached, and closes the
+// client's as the upstream would have.
+func (s *session) refuse(t *tap, err error) {
+	buf := getBuffer(smallBuffer)
+	s.client.SetReadDeadline(time.Now().Add(lastWords))
+	if n, _ := s.client.Read(buf.b); n > 0 {
+		t.data(events.Side_REQUEST, time.Now(), buf, n)
+	}
+	buf.release()
+	t.close(events.Side_RESPONSE, err)
+	t.close(events.Side_REQUEST, nil)
+	reset(s.client)
+}
+
+// quiet says that nothing is under way since before.
+func (s *session) quiet(before time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !slices.ContainsFunc(s.taps, func(t *tap) bool { return !t.quiet(before) })
+}
+
+// end closes all connections of the session; what is under way is cut.
+func (s *session) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ending = true
+	s.cancel()
+	s.client.Close()
+	for _, c := range s.upstreams {
+		c.Close()
+	}
+}
+
+// proxy is the HTTP proxy: tunnels are relayed and recorded as connections,
+// requests are sent on over one connection a host.
+func (s *session) proxy(ctx context.Context) {
+	p := &http1.Proxy{
+		Dial: func(authority string) (net.Conn, error) {
+			t := s.tap(s.connection(time.Now(), authority), s.protocols[:1])
+			upstream, err := s.dial(ctx, authority)
+			return &tapped{TCPConn: upstream, tap: t, session: s, failed: err}, err
+		},
+		Tunnel: func(authority string, early []byte) { s.tunnel(ctx, authority, early) },
+	}
+	p.Serve(s.client)
+}
+
+func (s *session) tunnel(ctx context.Context, authority string, early []byte) {
+	t := s.tap(s.connection(time.Now(), authority), []wire.Protocol{&tcp.Protocol{Method: "CONNECT"}})
+	upstream, err := s.dial(ctx, authority)
+	if err != nil {
+		t.close(events.Side_RESPONSE, err)
+		t.close(events.Side_REQUEST, nil)
+		http1.WriteRefusal(s.client, 502, "can't connect to "+authority+": "+wire.Failure(err))
+		return
+	}
+	if _, err := s.client.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
+		t.close(events.Side_REQUEST, err)
+		t.close(events.Side_RESPONSE, nil)
+		upstream.Close()
+		return
+	}
+	if len(early) > 0 {
+		s.show(t, events.Side_REQUEST, early)
+		upstream.Write(early) // a failure shows in the relay
+	}
+	s.relay(s.client, upstream, t)
+}
+
+// show hands a copy of b to the dissector, for bytes that are not in a buffer
+// of the relay.
+func (s *session) show(t *tap, side events.Side, b []byte) {
+	now := time.Now()
+	for len(b) > 0 {
+		buf := getBuffer(len(b))
+		n := copy(buf.b, b)
+		t.data(side, now, buf, n)
+		buf.release()
+		b = b[n:]
+	}
+}
+
+// tapped is an upstream connection of the proxy: what is written and read is
+// shown to the dissector. When it could not be dialled, only writes work: they
+// are what would have been sent.
+type tapped struct {
+	*net.TCPConn
+	tap     *tap
+	session *session
+	failed  error
+	once    sync.Once
+	readEnd sync.Once
+}
+
+func (c *tapped) Write(b []byte) (int, error) {
+	c.session.show(c.tap, events.Side_REQUEST, b)
+	if c.failed != nil {
+		return len(b), nil
+	}
+	n, err := c.TCPConn.Write(b)
+	c.session.relayed[events.Side_REQUEST].Add(float64(n))
+	return n, err
+}
+
+func (c *tapped) Read(b []byte) (int, error) {
+	n, err := c.TCPConn.Read(b)
+	if n > 0 {
+		c.session.show(c.tap, events.Side_RESPONSE, b[:n])
+		c.session.relayed[events.Side_RESPONSE].Add(float64(n))
+	}
+	if err != nil {
+		c.readEnd.Do(func() { c.tap.close(events.Side_RESPONSE, notEOF(err)) })
+	}
+	return n, err
+}
+
+func notEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// Close ends the recording with the connection.
+func (c *tapped) Close() error {
+	var err error
+	c.once.Do(func() {
+		c.readEnd.Do(func() { c.tap.close(events.Side_RESPONSE, c.failed) })
+		c.tap.close(events.Side_REQUEST, nil)
+		c.session.forget(c.tap)
+		if c.TCPConn != nil {
+			err = c.TCPConn.Close()
+		}
+	})
+	return err
+}
+
+// forget drops a tap whose connection has ended, so that a client that visits
+// many hosts does not grow its session. Its last items may still be queued.
+func (s *session) forget(t *tap) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taps = slices.DeleteFunc(s.taps, func(other *tap) bool { return other == t })
+}

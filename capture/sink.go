@@ -1,0 +1,213 @@
+package capture
+
+import (
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"tapedeck/events"
+	"tapedeck/wire"
+)
+
+// openAfter is how long an exchange is open before it is announced.
+const openAfter = time.Second
+
+// sink takes what the dissector of one connection finds, redacts it and hands
+// it to the recorder. All but open is of the dissecting goroutine.
+type sink struct {
+	recorder *recorder
+	protocol wire.Protocol
+	info     *events.Connection
+	peer     string
+	open     atomic.Int32 // exchanges under way
+	under    []*underway
+	scratch  []byte
+}
+
+var (
+	_ wire.Sink     = (*sink)(nil)
+	_ wire.HeadSink = (*sink)(nil)
+)
+
+// underway is an exchange that has begun and not ended.
+type underway struct {
+	id        events.ID
+	begun     time.Time
+	x         *events.Exchange // nil before its head is known
+	bodies    [3]*longBody
+	announced bool
+}
+
+// Begin makes the id of an exchange at its first byte.
+func (s *sink) Begin(t time.Time) events.ID {
+	u := &underway{id: events.NewID(t), begun: t}
+	s.recorder.begun.Add(1)
+	s.open.Add(1)
+	s.under = append(s.under, u)
+	return u.id
+}
+
+// Head remembers the exchange: long bodies and announcements look at its head.
+func (s *sink) Head(x *events.Exchange) {
+	if u := s.find(events.ID(x.Id)); u != nil {
+		u.x = x
+	}
+}
+
+func (s *sink) find(id events.ID) *underway {
+	for _, u := range s.under {
+		if u.id == id {
+			return u
+		}
+	}
+	return nil
+}
+
+func (s *sink) take(id events.ID) *underway {
+	for i, u := range s.under {
+		if u.id == id {
+			s.under = append(s.under[:i], s.under[i+1:]...)
+			s.open.Add(-1)
+			return u
+		}
+	}
+	return nil
+}
+
+// Body takes what is beyond a body's inline part. The recorder gathers it into
+// parts after redaction, so what it returns only says that it is kept.
+func (s *sink) Body(id events.ID, side events.Side, _ int64, b []byte) *events.RecordRef {
+	u := s.find(id)
+	if u == nil || u.x == nil {
+		return nil
+	}
+	if u.bodies[side] == nil {
+		u.bodies[side] = s.beginLong(u, side)
+	}
+	u.bodies[side].write(b)
+	return keptLater
+}
+
+// keptLater stands for parts whose places End writes.
+var keptLater = &events.RecordRef{}
+
+// End redacts, describes and records an exchange.
+func (s *sink) End(x *events.Exchange) {
+	u := s.take(events.ID(x.Id))
+	if u == nil {
+		return
+	}
+	s.endBodies(u, x)
+	s.recorder.redactor.Head(x)
+	entry, endpoint := s.entry(x)
+	if x.Response == nil {
+		entry.DurationUs = max(entry.DurationUs, time.Since(u.begun).Microseconds())
+	}
+	s.recorder.add(entry, endpoint, x)
+}
+
+// Drop ends an exchange that can't be recorded.
+func (s *sink) Drop(id events.ID, reason string) {
+	u := s.take(id)
+	if u == nil {
+		return
+	}
+	for _, b := range u.bodies {
+		b.discard()
+	}
+	s.recorder.drop(reason, 1)
+}
+
+func (s *sink) dropAll(reason string) {
+	for len(s.under) > 0 {
+		s.Drop(s.under[0].id, reason)
+	}
+}
+
+// announce writes an open entry for what is under way for more than a second,
+// once.
+func (s *sink) announce(now time.Time) {
+	for _, u := range s.under {
+		if u.announced || u.x == nil || now.Sub(u.begun) < openAfter {
+			continue
+		}
+		u.announced = true
+		x := headOf(u.x)
+		s.recorder.redactor.Head(x)
+		entry, endpoint := s.entry(x)
+		entry.DurationUs = now.Sub(u.begun).Microseconds()
+		entry.Class, entry.Flags = events.StatusClass_STATUS_CLASS_UNSPECIFIED, entry.Flags&^uint32(events.Flag_TRUNCATED)
+		s.recorder.addOpen(entry, endpoint)
+	}
+}
+
+// headOf copies an exchange under way without its bodies.
+func headOf(x *events.Exchange) *events.Exchange {
+	h := &events.Exchange{Id: x.Id, Direction: x.Direction, Protocol: x.Protocol, Connection: x.Connection}
+	r := x.Request
+	h.Request = &events.Request{Method: r.Method, Scheme: r.Scheme, Host: r.Host, Target: r.Target, Version: r.Version,
+		Headers: copyFields(r.Headers), FirstByte: r.FirstByte, LastByte: r.LastByte, Body: &events.Body{Size: r.Body.GetSize()}}
+	if a := x.Response; a != nil && a.Status != "" {
+		h.Response = &events.Response{Status: a.Status, Version: a.Version, Headers: copyFields(a.Headers), FirstByte: a.FirstByte, LastByte: a.LastByte, Body: &events.Body{Size: a.Body.GetSize()}}
+	}
+	return h
+}
+
+// copyFields copies the fields but not their values, which are never written to.
+func copyFields(fields []*events.Field) []*events.Field {
+	out := make([]*events.Field, len(fields))
+	for i, f := range fields {
+		out[i] = &events.Field{Name: f.Name, Value: f.Value}
+	}
+	return out
+}
+
+// entry is the index entry of a redacted exchange.
+func (s *sink) entry(x *events.Exchange) (*events.Entry, *events.Endpoint) {
+	d := s.protocol.Describe(x)
+	if d.Session == (events.SessionID{}) {
+		d.Session = wire.ConnectionSession(events.ID(s.info.Id))
+	}
+	e := &events.Entry{
+		Id: x.Id, Time: uint64(x.Request.FirstByte), Peer: s.peer, Path: d.Path, Status: d.Status, Class: d.Class,
+		RequestBytes: x.Request.Body.GetSize(), ResponseBytes: x.Response.GetBody().GetSize(),
+		Session: d.Session[:], Connection: s.info.Id, ReplayId: d.ReplayID, Tags: d.Tags, Flags: flags(x),
+	}
+	if d.Trace != (events.TraceID{}) {
+		e.TraceId = d.Trace[:]
+	}
+	if d.Span != (events.SpanID{}) {
+		e.SpanId = d.Span[:]
+	}
+	if d.Parent != (events.SpanID{}) {
+		e.ParentSpanId = d.Parent[:]
+	}
+	end := x.Request.LastByte
+	if r := x.Response; r != nil {
+		e.TtfbUs = (r.FirstByte - x.Request.FirstByte) / 1000
+		end = r.LastByte
+	}
+	e.DurationUs = max(0, end-x.Request.FirstByte) / 1000
+	return e, d.Endpoint
+}
+
+func flags(x *events.Exchange) uint32 {
+	var f events.Flag
+	for _, b := range []*events.Body{x.Request.GetBody(), x.Response.GetBody()} {
+		if b != nil && b.Kept < b.Size {
+			f |= events.Flag_TRUNCATED
+		}
+	}
+	if len(x.Redactions) > 0 {
+		f |= events.Flag_REDACTED
+	}
+	if wire.HasGap(x) {
+		f |= events.Flag_GAP
+	}
+	return uint32(f)
+}
+
+// tooLarge says that a record would not fit into a message to NATS, whatever
+// it compresses to: its heads grew in redaction.
+func tooLarge(x *events.Exchange) bool { return proto.Size(x) > maxRecord }

@@ -1,0 +1,143 @@
+package capture
+
+import (
+	"sync/atomic"
+	"time"
+
+	"tapedeck/events"
+	"tapedeck/wire"
+	"tapedeck/wire/tcp"
+)
+
+// maxDetect is how many bytes of a client are enough to know its protocol.
+const maxDetect = 256
+
+// tap is the copy of one connection's bytes on its way to a dissector. Its
+// first part is called by the relay, its second by the dissecting goroutine.
+type tap struct {
+	dissecting *dissecting
+	queued     atomic.Int64    // bytes
+	gap        [3]atomic.Int64 // bytes missing, by side, not told yet
+	last       atomic.Int64    // Unix ns of the last byte
+
+	known, dead bool
+	closed      [3]bool
+	protocols   []wire.Protocol
+	info        *events.Connection
+	direction   events.Direction
+	sink        *sink
+	dissector   wire.Dissector
+	first       []byte // of the client, while the protocol is unknown
+	pieces      []piece
+}
+
+// piece is a read that came before the protocol was known.
+type piece struct {
+	time time.Time
+	n    int
+}
+
+// data hands over what side sent, in b[:n] of buf, which the caller goes on
+// reading. It never waits unless the recording asks for it.
+func (t *tap) data(side events.Side, now time.Time, buf *buffer, n int) {
+	t.last.Store(now.UnixNano())
+	size := int64(len(buf.b))
+	// While a gap is not told yet, what follows belongs to it: it must not
+	// overtake bytes.
+	if t.gap[side].Load() != 0 || !t.dissecting.budget.take(t, size) {
+		t.lose(side, int64(n))
+		return
+	}
+	buf.retain()
+	t.dissecting.push(item{tap: t, kind: isData, side: side, n: int32(n), buf: buf, time: now})
+}
+
+func (t *tap) lose(side events.Side, n int64) {
+	if t.gap[side].Add(n) == n {
+		t.dissecting.push(item{tap: t, kind: isGap, side: side})
+	}
+}
+
+// close says that side sends no more.
+func (t *tap) close(side events.Side, err error) {
+	t.dissecting.push(item{tap: t, kind: isClose, side: side, time: time.Now(), err: err})
+}
+
+// quiet says that nothing is under way since before.
+func (t *tap) quiet(before time.Time) bool {
+	return t.sink.open.Load() == 0 && t.queued.Load() == 0 && t.last.Load() < before.UnixNano()
+}
+
+func (t *tap) dissect(side events.Side, now time.Time, b []byte) {
+	if t.dissector != nil {
+		t.dissector.Data(side, now, b)
+		return
+	}
+	if side == events.Side_RESPONSE { // the server speaks first
+		t.decide(&tcp.Protocol{})
+		t.dissector.Data(side, now, b)
+		return
+	}
+	t.first = append(t.first, b...)
+	t.pieces = append(t.pieces, piece{now, len(b)})
+	if p := t.detect(); p != nil {
+		t.decide(p)
+	}
+}
+
+// detect is nil as long as some protocol needs more bytes.
+func (t *tap) detect() wire.Protocol {
+	undecided := false
+	for _, p := range t.protocols {
+		switch p.Detect(t.first) {
+		case wire.Yes:
+			return p
+		case wire.More:
+			undecided = true
+		}
+	}
+	if undecided && len(t.first) < maxDetect {
+		return nil
+	}
+	return &tcp.Protocol{}
+}
+
+func (t *tap) decide(p wire.Protocol) {
+	t.sink.protocol = p
+	t.dissector = p.NewDissector(t.info, t.direction, t.sink)
+	first := t.first
+	for _, piece := range t.pieces {
+		t.dissector.Data(events.Side_REQUEST, piece.time, first[:piece.n])
+		first = first[piece.n:]
+	}
+	t.first, t.pieces = nil, nil
+}
+
+func (t *tap) missing(side events.Side, n int64) {
+	if t.dissector == nil {
+		t.decide(&tcp.Protocol{}) // the beginning is missing: nothing can be told
+	}
+	t.dissector.Gap(side, n)
+}
+
+func (t *tap) closeSide(side events.Side, now time.Time, err error) {
+	if t.dissector == nil {
+		if !t.ended() && err == nil {
+			return // the other side may still tell
+		}
+		t.decide(&tcp.Protocol{})
+		for s, closed := range t.closed {
+			if closed && events.Side(s) != side {
+				t.dissector.Close(events.Side(s), now, nil)
+			}
+		}
+	}
+	t.dissector.Close(side, now, err)
+}
+
+func (t *tap) ended() bool {
+	return t.closed[events.Side_REQUEST] && t.closed[events.Side_RESPONSE]
+}
+
+// announce tells of what is open for more than a second.
+func (t *tap) announce(now time.Time) { t.sink.announce(now) }

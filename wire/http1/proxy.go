@@ -1,0 +1,412 @@
+package http1
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"tapedeck/wire"
+)
+
+// Proxy is a forward proxy (RFC 9110, 7.6; RFC 9112, 3.2.2) for one client
+// connection. It is the one place with a parser in the path: requests of one
+// connection go to many hosts, so it must know where each ends. It has one
+// upstream connection a host, makes the request target origin-form, removes
+// Proxy-* headers, and sends everything else on byte for byte. What two
+// parsers could read in two ways is answered with 400 and the end of the
+// connection.
+type Proxy struct {
+	// Dial connects to host:port. When it fails, a connection that is not nil
+	// is written what would have been sent, and closed.
+	Dial func(authority string) (net.Conn, error)
+	// Tunnel takes the client's connection over for CONNECT; early is what the
+	// client has sent behind its request.
+	Tunnel func(authority string, early []byte)
+
+	client    net.Conn
+	parser    parser
+	unread    []byte // of the client
+	buf       []byte
+	upstreams map[string]net.Conn
+}
+
+const (
+	proxyBuffer  = 32 << 10
+	maxUpstreams = 32
+	// uploadGrace is how long a client may go on sending a request that is
+	// answered already.
+	uploadGrace = 5 * time.Second
+)
+
+// Serve answers requests until the connection can carry no more.
+func (p *Proxy) Serve(client net.Conn) {
+	p.client, p.buf, p.upstreams = client, make([]byte, proxyBuffer), map[string]net.Conn{}
+	p.parser.strict = true
+	defer func() {
+		for _, u := range p.upstreams {
+			u.Close()
+		}
+	}()
+	for p.one() {
+	}
+}
+
+// one handles a request and says whether another may follow.
+func (p *Proxy) one() bool {
+	raw, err := p.readHead()
+	if err != nil {
+		if p.parser.err != nil {
+			WriteRefusal(p.client, http.StatusBadRequest, err.Error())
+		}
+		return false
+	}
+	h, err := parseHead(raw, false, true)
+	if err != nil {
+		WriteRefusal(p.client, http.StatusBadRequest, err.Error())
+		return false
+	}
+	if string(h.first) == "CONNECT" {
+		authority, ok := withPort(string(h.second), "443")
+		if !ok {
+			WriteRefusal(p.client, http.StatusBadRequest, "the target of CONNECT is no host:port")
+			return false
+		}
+		p.Tunnel(authority, p.unread)
+		return false
+	}
+	return p.forward(raw, h)
+}
+
+// readHead reads up to the end of a head; what is behind it stays unread.
+func (p *Proxy) readHead() ([]byte, error) {
+	for {
+		if !p.parser.begun() {
+			p.unread = skipBlankLines(p.unread)
+		}
+		for len(p.unread) > 0 {
+			n, f := p.parser.next(p.unread)
+			head := p.parser.head
+			p.unread = p.unread[n:]
+			switch f {
+			case gotHead:
+				return bytes.Clone(head), nil // reads go on into the same bytes
+			case gotBad:
+				return nil, p.parser.err
+			}
+		}
+		if err := p.read(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (p *Proxy) read() error {
+	n, err := p.client.Read(p.buf)
+	p.unread = p.buf[:n]
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// forward sends a request on and brings its answer back.
+func (p *Proxy) forward(raw []byte, h *head) bool {
+	authority, target, ok := absoluteForm(h.second)
+	if !ok {
+		WriteRefusal(p.client, http.StatusBadRequest, "this is a proxy: it takes http://host/path and CONNECT host:port")
+		return false
+	}
+	kind, length, err := h.requestBody()
+	if err != nil {
+		WriteRefusal(p.client, http.StatusBadRequest, err.Error())
+		return false
+	}
+	upstream, err := p.upstream(authority)
+	rewritten := rewrite(raw, h, target)
+	if err != nil {
+		if upstream != nil {
+			upstream.Write(rewritten)
+			upstream.Close()
+		}
+		WriteRefusal(p.client, http.StatusBadGateway, "can't connect to "+authority+": "+wire.Failure(err))
+		return false
+	}
+	p.parser.frame(kind, length)
+	if _, err := upstream.Write(rewritten); err != nil {
+		return false // as a stale connection without us
+	}
+	return p.exchange(upstream, authority, h)
+}
+
+// upstream is the connection to a host, as long as it lives.
+func (p *Proxy) upstream(authority string) (net.Conn, error) {
+	if u := p.upstreams[authority]; u != nil {
+		if alive(plain(u)) {
+			return u, nil
+		}
+		p.drop(authority)
+	}
+	if len(p.upstreams) >= maxUpstreams {
+		for a := range p.upstreams {
+			p.drop(a)
+			break
+		}
+	}
+	u, err := p.Dial(authority)
+	if err == nil {
+		p.upstreams[authority] = u
+	}
+	return u, err
+}
+
+func (p *Proxy) drop(authority string) {
+	p.upstreams[authority].Close()
+	delete(p.upstreams, authority)
+}
+
+// plain is the connection below one that watches it.
+func plain(c net.Conn) net.Conn {
+	if w, ok := c.(interface{ NetConn() net.Conn }); ok {
+		return w.NetConn()
+	}
+	return c
+}
+
+// exchange sends the body while it waits for the answer, which may come first.
+func (p *Proxy) exchange(upstream net.Conn, authority string, h *head) bool {
+	sent := make(chan error, 1)
+	if p.parser.state == inEnd {
+		p.parser.next(nil) // no body
+		sent <- nil
+	} else {
+		go func() { sent <- p.sendBody(upstream) }()
+	}
+	a := &proxyAnswer{method: string(h.first), to: p.client, from: upstream}
+	a.parser.strict = true
+	keep, switched := a.relay()
+	if switched {
+		if p.bodySent(sent) == nil {
+			p.splice(upstream)
+		}
+		return false
+	}
+	if !keep {
+		p.drop(authority)
+	}
+	err := p.bodySent(sent)
+	if err != nil {
+		return false
+	}
+	return keep && keepsAlive(string(h.third), h.fields)
+}
+
+// bodySent waits for a client that is still sending what is answered already.
+func (p *Proxy) bodySent(sent chan error) error {
+	select {
+	case err := <-sent:
+		return err
+	default:
+	}
+	p.client.SetReadDeadline(time.Now().Add(uploadGrace))
+	err := <-sent
+	p.client.SetReadDeadline(time.Time{})
+	return err
+}
+
+// sendBody copies the request's body as it is framed.
+func (p *Proxy) sendBody(upstream net.Conn) error {
+	for {
+		b := p.unread
+		end := false
+		for len(p.unread) > 0 && !end || p.parser.state == inEnd {
+			n, f := p.parser.next(p.unread)
+			p.unread = p.unread[n:]
+			switch f {
+			case gotBad:
+				upstream.Close() // neither side can tell any more what is what
+				return p.parser.err
+			case gotEnd:
+				end = true
+			}
+			if end {
+				break
+			}
+		}
+		if b = b[:len(b)-len(p.unread)]; len(b) > 0 {
+			if _, err := upstream.Write(b); err != nil {
+				return err
+			}
+		}
+		if end {
+			return nil
+		}
+		if err := p.read(); err != nil {
+			halfClose(upstream)
+			return err
+		}
+	}
+}
+
+func halfClose(c net.Conn) {
+	if w, ok := c.(interface{ CloseWrite() error }); ok {
+		w.CloseWrite()
+	}
+}
+
+// splice copies both ways after an upgrade.
+func (p *Proxy) splice(upstream net.Conn) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if _, err := upstream.Write(p.unread); err == nil {
+			io.Copy(writerOnly{upstream}, p.client)
+		}
+		halfClose(upstream)
+	}()
+	io.Copy(writerOnly{p.client}, readerOnly{upstream})
+	halfClose(p.client)
+	<-done
+}
+
+// writerOnly and readerOnly hide the short cuts of a TCP connection, which
+// would pass by what watches it.
+type writerOnly struct{ io.Writer }
+type readerOnly struct{ io.Reader }
+
+// proxyAnswer is the answer to one request on its way back.
+type proxyAnswer struct {
+	method  string
+	to      io.Writer
+	from    io.Reader
+	parser  parser
+	closing bool // the server closes after it
+}
+
+// relay copies answers up to and with the final one. keep says that the
+// upstream connection can carry another request; switched that it speaks
+// another protocol now.
+func (a *proxyAnswer) relay() (keep, switched bool) {
+	buf := make([]byte, proxyBuffer)
+	for {
+		n, err := a.from.Read(buf)
+		end := false
+		for b := buf[:n]; len(b) > 0 && !end || a.parser.state == inEnd && !end; {
+			m, f := a.parser.next(b)
+			b = b[m:]
+			switch f {
+			case gotHead:
+				if switched = a.head(); switched {
+					a.to.Write(buf[:n])
+					return false, true
+				}
+			case gotEnd:
+				end = true
+				if len(b) > 0 { // more than was asked for
+					a.closing = true
+					n -= len(b)
+				}
+			case gotBad:
+				a.to.Write(buf[:n])
+				return false, false
+			}
+		}
+		if n > 0 {
+			if _, werr := a.to.Write(buf[:n]); werr != nil {
+				return false, false
+			}
+		}
+		switch {
+		case end:
+			return !a.closing, false
+		case err != nil:
+			a.closing = true
+			return false, false
+		}
+	}
+}
+
+// head frames an answer; an interim one is followed by another.
+func (a *proxyAnswer) head() (switched bool) {
+	h, err := parseHead(a.parser.head, true, false)
+	if err != nil {
+		a.closing = true
+		a.parser.frame(closeBody, 0)
+		return false
+	}
+	status := string(h.second)
+	if status == "101" {
+		return true
+	}
+	if status[0] == '1' {
+		a.parser.reset()
+		return false
+	}
+	kind, length := h.responseBody(a.method)
+	a.closing = kind == closeBody || !keepsAlive(string(h.first), h.fields)
+	a.parser.frame(kind, length)
+	return false
+}
+
+// rewrite is a head with its target in origin-form and without Proxy-* headers.
+func rewrite(raw []byte, h *head, target string) []byte {
+	out := make([]byte, 0, len(raw))
+	out = append(out, h.first...)
+	out = append(append(append(out, ' '), target...), ' ')
+	out = append(append(out, h.third...), "\r\n"...)
+	_, rest, _ := bytes.Cut(raw, []byte("\n"))
+	for len(rest) > 0 {
+		line, after, _ := bytes.Cut(rest, []byte("\n"))
+		if len(line) < len("Proxy-") || !strings.EqualFold(string(line[:len("Proxy-")]), "Proxy-") {
+			out = append(out, rest[:len(rest)-len(after)]...)
+		}
+		rest = after
+	}
+	return out
+}
+
+// absoluteForm splits http://host[:port]/path?query.
+func absoluteForm(target []byte) (authority, origin string, ok bool) {
+	s := string(target)
+	const scheme = "http://"
+	if len(s) < len(scheme) || !strings.EqualFold(s[:len(scheme)], scheme) {
+		return "", "", false
+	}
+	s = s[len(scheme):]
+	host := s
+	if i := strings.IndexAny(s, "/?#"); i >= 0 {
+		host, origin = s[:i], s[i:]
+	}
+	if i := strings.LastIndexByte(host, '@'); i >= 0 {
+		host = host[i+1:] // for us, not for the origin
+	}
+	origin, _, _ = strings.Cut(origin, "#")
+	if !strings.HasPrefix(origin, "/") {
+		origin = "/" + origin
+	}
+	authority, ok = withPort(host, "80")
+	return authority, origin, ok
+}
+
+func withPort(host, port string) (string, bool) {
+	if h, given, err := net.SplitHostPort(host); err == nil {
+		return host, h != "" && allDigits([]byte(given)) && len(given) <= 5
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if host == "" || strings.ContainsAny(host, "[]/ ") {
+		return "", false
+	}
+	return net.JoinHostPort(host, port), true
+}
+
+// WriteRefusal answers a request that the proxy can't send on; the connection
+// ends with it.
+func WriteRefusal(c net.Conn, status int, reason string) {
+	body := "tapedeck: " + reason + "\n"
+	fmt.Fprintf(c, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		status, http.StatusText(status), len(body), body)
+	halfClose(c)
+}
