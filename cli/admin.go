@@ -48,6 +48,11 @@ func (c *adminSetup) Run(ctx context.Context, env *Env) error {
 	return nil
 }
 
+func needDatabase(command string) error {
+	err := fmt.Errorf("%s: needs a database", command)
+	return exit(2, service.Hint(err, "name it with --database DSN or TAPEDECK_DATABASE; without Docker: deploy/local/timescale.sh start DIR"))
+}
+
 func needNATS(command string) error {
 	err := fmt.Errorf("%s: needs a NATS server", command)
 	return exit(2, service.Hint(err, "name it with --nats URL or TAPEDECK_NATS"))

@@ -9,6 +9,14 @@ func Commands() []Command {
 				"demo  # about half a minute; nothing else is needed",
 				"demo --data shop --database $DSN  # keep what it recorded in ./shop, with an index",
 			}},
+		{Name: "record", Group: People, Program: true, Help: "Record the traffic of a program on this machine.",
+			New: func() any { return new(recordCommand) },
+			Examples: []string{
+				"record --inbound 8080=localhost:3000 -- npm start  # callers use port 8080 instead of 3000",
+				"record --inbound 8080=localhost:3000 --outbound 8081 -- npm start  # its calls as well, through a proxy on 8081",
+				"record --inbound 8080=localhost:3000 --outbound 8082=payments.internal:80 -- ./shop  # one dependency by name; point the program at localhost:8082",
+				"record --service cart --inbound 8080=localhost:3000  # of a program that runs already, until Ctrl-C",
+			}},
 		{Name: "traffic", Group: People, Help: "Look at recorded traffic in the terminal.",
 			New: func() any { return new(trafficCommand) },
 			Examples: []string{
@@ -18,6 +26,17 @@ func Commands() []Command {
 				"traffic show 5c1f09ab  # one exchange with headers and bodies",
 				"traffic tail --service orders  # follow",
 			}},
+		{Name: "capture", Group: Services, Help: "Relay and record a service's traffic (the sidecar).",
+			New: func() any { return new(captureCommand) },
+			Examples: []string{
+				"capture --nats nats://nats:4222 --service cart --inbound 8080=localhost:3000 --outbound 8081",
+			}},
+		{Name: "archiver", Group: Services, Help: "Put captured tapes into the archive.",
+			New:      func() any { return new(archiverCommand) },
+			Examples: []string{"archiver --nats nats://nats:4222 --archive 's3://tapes/prod?endpoint=https://s3.example&region=eu'"}},
+		{Name: "indexer", Group: Services, Help: "Put captured tapes into the index.",
+			New:      func() any { return new(indexerCommand) },
+			Examples: []string{"indexer --nats nats://nats:4222 --database postgres://tapedeck@timescale/tapedeck"}},
 		{Name: "admin", Group: Operations, Help: "Set up and look after what tapedeck runs on.",
 			New: func() any { return new(adminCommand) },
 			Examples: []string{

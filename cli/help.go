@@ -45,13 +45,22 @@ func printHelp(w io.Writer) {
 
 // printHelp prints the manual of one command.
 func (c *Command) printHelp(options kong.HelpOptions, parsed *kong.Context) error {
-	if err := kong.DefaultHelpPrinter(options, parsed); err != nil {
+	w := parsed.Stdout
+	var manual strings.Builder
+	parsed.Stdout = &manual
+	err := kong.DefaultHelpPrinter(options, parsed)
+	parsed.Stdout = w
+	if err != nil {
 		return err
 	}
+	text := manual.String()
+	if c.Program {
+		text = strings.Replace(text, " [flags]\n", " [flags] [-- CMD …]\n", 1)
+	}
+	fmt.Fprint(w, text)
 	if len(c.Examples) == 0 {
 		return nil
 	}
-	w := parsed.Stdout
 	fmt.Fprint(w, "\nExamples:\n")
 	for _, example := range c.Examples {
 		line, comment, _ := strings.Cut(example, "  # ")

@@ -5,109 +5,136 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
+	"time"
 
 	"tapedeck/archiver/tapes"
 	"tapedeck/events"
+	"tapedeck/events/selector"
+	"tapedeck/indexer/traffic"
 	"tapedeck/internal/service"
 )
 
-// openSource opens the index where there is one, else the archive.
-func openSource(ctx context.Context, f *service.Flags) (source, error) {
+// source is where exchanges are found: in the index where there is one, else
+// in the tapes themselves, which takes as long as there are tapes. Exchanges
+// with their bodies come from the archive either way.
+type source struct {
+	archive *tapes.Archive
+	index   *traffic.Reader // nil: scan the tapes
+}
+
+// openSource opens the archive and, with --database, the index.
+func openSource(ctx context.Context, f *service.Flags) (*source, error) {
 	archive, err := openArchive(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	return &archiveSource{archive: archive, places: map[events.ID]tapes.Place{}}, nil
+	s := &source{archive: archive}
+	if f.Database == "" {
+		return s, nil
+	}
+	if s.index, err = traffic.OpenReader(ctx, f.Database); err != nil {
+		return nil, service.Hint(err, databaseHint)
+	}
+	return s, nil
 }
+
+const databaseHint = "is the database running, and --database right? Leave it out to read the archive alone; without Docker: deploy/local/timescale.sh start DIR"
 
 func openArchive(ctx context.Context, f *service.Flags) (*tapes.Archive, error) {
 	archive, err := tapes.Open(ctx, f.ArchiveURL())
-	return archive, service.Hint(err, "name the archive with --archive s3://bucket/prefix?endpoint=… or file:///dir")
+	return archive, service.Hint(err, archiveHint)
 }
 
-// archiveSource finds exchanges by reading the fronts of the tapes: no
-// database is needed, and finding takes as long as there are tapes.
-type archiveSource struct {
-	archive *tapes.Archive
-	places  map[events.ID]tapes.Place // of tapes whose rows were returned
+func (s *source) close() {
+	if s.index != nil {
+		s.index.Close()
+	}
 }
 
-func (s *archiveSource) close() {}
+// views answer questions about exchanges since from.
+func (s *source) views(ctx context.Context, from time.Time) traffic.Views {
+	if s.index != nil {
+		return s.index
+	}
+	return &traffic.Scan{Rows: func() iter.Seq2[events.Row, error] { return s.scan(ctx, from) }}
+}
 
-// each calls f with every row that q asks for, but for the text. A tape that
-// can't be read hides its own rows only.
-func (s *archiveSource) each(ctx context.Context, q query, f func(events.Row) error) error {
-	options := tapes.ScanOptions{Service: events.Service{Service: q.service}, To: q.to}
-	for located, err := range s.archive.Scan(ctx, options) {
-		if errors.Is(err, events.ErrTape) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		for _, e := range located.Index.Entries {
-			r := located.Row(e)
-			if !q.fits(&r) {
+// scan reads the rows of all tapes that may hold exchanges since from. A tape
+// that can't be read hides its own rows only.
+func (s *source) scan(ctx context.Context, from time.Time) iter.Seq2[events.Row, error] {
+	options := tapes.ScanOptions{Newest: true}
+	if !from.IsZero() {
+		options.From = from.Add(-time.Minute) // a tape is begun before its exchanges, by seconds
+	}
+	return func(yield func(events.Row, error) bool) {
+		for located, err := range s.archive.Scan(ctx, options) {
+			if errors.Is(err, events.ErrTape) {
 				continue
 			}
-			s.places[r.Tape] = located.Place
-			if err := f(r); err != nil {
-				return err
+			if err != nil {
+				yield(events.Row{}, err)
+				return
+			}
+			rows, err := traffic.RowsOf(located.Front)
+			if err != nil {
+				continue
+			}
+			for _, r := range rows {
+				if !yield(r, nil) {
+					return
+				}
 			}
 		}
 	}
-	return ctx.Err()
 }
 
-func (s *archiveSource) rows(ctx context.Context, q query, limit int) ([]events.Row, error) {
-	if limit < 1 {
-		return nil, nil
+// query chooses exchanges.
+type query struct {
+	traffic.Query
+	text string // in path, headers or bodies, lower case; "": any
+}
+
+// rows finds the newest limit exchanges, the oldest of them first.
+func (s *source) rows(ctx context.Context, q query, limit int) ([]events.Row, error) {
+	views := s.views(ctx, q.From)
+	var rows []events.Row
+	page := traffic.ListQuery{Query: q.Query, Limit: min(limit, traffic.MaxPage)}
+	if q.text != "" {
+		page.Limit = traffic.MaxPage
 	}
-	ended, open := map[events.ID]events.Row{}, map[events.ID]events.Row{}
-	err := s.each(ctx, q, func(r events.Row) error {
-		if r.Open {
-			open[r.ID] = r
-			return nil
+	for {
+		found, err := views.List(ctx, page)
+		if err != nil {
+			return nil, err
 		}
-		if q.text != "" {
-			if ok, err := s.contains(ctx, r, q.text); err != nil || !ok {
-				return err
+		for _, r := range found.Exchanges {
+			if ok, err := s.contains(ctx, r, q.text); err != nil {
+				return nil, err
+			} else if !ok {
+				continue
+			}
+			if rows = append(rows, r); len(rows) == limit {
+				break
 			}
 		}
-		ended[r.ID] = r
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read archive: %w", err)
-	}
-	rows := make([]events.Row, 0, len(ended))
-	for _, r := range ended {
-		rows = append(rows, r)
-	}
-	for id, r := range open {
-		if _, ok := ended[id]; !ok && q.text == "" {
-			rows = append(rows, r)
+		if found.Next.IsZero() || len(rows) == limit {
+			slices.Reverse(rows)
+			return rows, nil
 		}
+		page.Cursor = found.Next
 	}
-	slices.SortFunc(rows, func(a, b events.Row) int {
-		return cmpOr(a.Time.Compare(b.Time), bytes.Compare(a.ID[:], b.ID[:]))
-	})
-	return rows[max(0, len(rows)-limit):], nil
-}
-
-func cmpOr(a, b int) int {
-	if a != 0 {
-		return a
-	}
-	return b
 }
 
 // contains looks for text in the path, the headers and the bodies.
-func (s *archiveSource) contains(ctx context.Context, r events.Row, text string) (bool, error) {
-	if strings.Contains(strings.ToLower(r.Path), text) {
+func (s *source) contains(ctx context.Context, r events.Row, text string) (bool, error) {
+	if text == "" || strings.Contains(strings.ToLower(r.Path), text) {
 		return true, nil
+	}
+	if r.Open {
+		return false, nil
 	}
 	x, err := s.exchange(ctx, r)
 	if err != nil {
@@ -134,49 +161,57 @@ func holds(x *events.Exchange, text string) bool {
 	return q != nil && (found([]byte(q.Target)) || message(q.Headers, q.Body)) || a != nil && message(a.Headers, a.Body)
 }
 
-func (s *archiveSource) row(ctx context.Context, id string) (events.Row, error) {
-	var found []events.Row
-	want := strings.ToLower(strings.ReplaceAll(id, "-", ""))
-	everything, err := parseSelector(`{replay=~".*"}`)
+// searched is how many of the newest exchanges are looked through for the end
+// of an id.
+const searched = 100_000
+
+// row finds one exchange by its id or the end of it.
+func (s *source) row(ctx context.Context, id string) (events.Row, error) {
+	views := s.views(ctx, time.Time{})
+	if whole, err := events.ParseID(id); err == nil {
+		found, err := views.Get(ctx, whole)
+		if errors.Is(err, traffic.ErrNotFound) {
+			return events.Row{}, noExchange(id)
+		}
+		if err != nil {
+			return events.Row{}, err
+		}
+		return found.Row, nil
+	}
+	everything, err := selector.Parse(`{replay=~".*"}`)
 	if err != nil {
 		return events.Row{}, err
 	}
-	err = s.each(ctx, query{selector: everything}, func(r events.Row) error {
+	want := strings.ToLower(strings.ReplaceAll(id, "-", ""))
+	all, err := s.rows(ctx, query{Query: traffic.Query{Selector: everything}}, searched)
+	if err != nil {
+		return events.Row{}, err
+	}
+	var found []events.Row
+	for _, r := range all {
 		if strings.HasSuffix(strings.ReplaceAll(r.ID.String(), "-", ""), want) {
 			found = append(found, r)
 		}
-		return nil
-	})
-	if err != nil {
-		return events.Row{}, fmt.Errorf("read archive: %w", err)
 	}
-	return one(found, id)
-}
-
-// one is the only row of found; an ended exchange stands for its open entries.
-func one(found []events.Row, id string) (events.Row, error) {
-	slices.SortFunc(found, func(a, b events.Row) int {
-		return cmpOr(bytes.Compare(a.ID[:], b.ID[:]), int(a.Kind)-int(b.Kind))
-	})
-	found = slices.CompactFunc(found, func(a, b events.Row) bool { return a.ID == b.ID })
 	switch len(found) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return events.Row{}, service.Hint(fmt.Errorf("exchange %s: %w", id, errNoExchange), "tapedeck traffic lists them with the ends of their ids")
-	default:
-		return events.Row{}, service.Hint(fmt.Errorf("%d exchanges end in %s", len(found), id), "write more of the id: tapedeck traffic -o json prints it whole")
+		return events.Row{}, noExchange(id)
 	}
+	return events.Row{}, service.Hint(fmt.Errorf("%d exchanges end in %s", len(found), id), "write more of the id: tapedeck traffic -o json prints it whole")
 }
 
-func (s *archiveSource) exchange(ctx context.Context, r events.Row) (*events.Exchange, error) {
+func noExchange(id string) error {
+	return service.Hint(fmt.Errorf("exchange %s: no such exchange", id), "tapedeck traffic lists them with the ends of their ids")
+}
+
+// exchange reads one exchange with its whole bodies.
+func (s *source) exchange(ctx context.Context, r events.Row) (*events.Exchange, error) {
 	at := events.Service{Cluster: r.Cluster, Namespace: r.Namespace, Service: r.Service}
-	place, ok := s.places[r.Tape]
-	if !ok {
-		var err error
-		if place, err = s.archive.Find(ctx, at, r.Tape); err != nil {
-			return nil, service.Hint(fmt.Errorf("read exchange %s: %w", r.ID, err), "the archiver may be behind: try again in a few seconds")
-		}
+	place, err := s.place(ctx, at, r)
+	if err != nil {
+		return nil, service.Hint(fmt.Errorf("read exchange %s: %w", r.ID, err), "the archiver may be behind: try again in a few seconds; or --archive is another one")
 	}
 	x, err := s.archive.Exchange(ctx, place, r)
 	if err != nil {
@@ -186,4 +221,14 @@ func (s *archiveSource) exchange(ctx context.Context, r events.Row) (*events.Exc
 		return nil, fmt.Errorf("read exchange %s: %w", r.ID, err)
 	}
 	return x, nil
+}
+
+// place finds the tape of a row: the index knows, and the archive can search.
+func (s *source) place(ctx context.Context, at events.Service, r events.Row) (tapes.Place, error) {
+	if s.index != nil {
+		if found, err := s.index.Get(ctx, r.ID); err == nil && found.Place != nil {
+			return tapes.Place(*found.Place), nil
+		}
+	}
+	return s.archive.Find(ctx, at, r.Tape)
 }

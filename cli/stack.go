@@ -18,55 +18,71 @@ import (
 	"tapedeck/internal/service"
 )
 
-// stack is what services in this process share: a broker, which is embedded
-// when none is named, the archive, and one data folder.
+// stack is what the services of one process share: a broker, which is embedded
+// when none is named, the archive, the debug listener and one data folder.
 type stack struct {
 	service.Flags
 	log      *slog.Logger
+	debug    *service.Debug
 	conn     *nats.Conn
 	js       jetstream.JetStream
 	archive  *tapes.Archive
-	debug    *service.Debug
 	embedded *broker.Broker // nil: --nats
 	lock     *os.File       // of the data folder, while embedded
 }
 
-// openStack connects to --nats, or starts a broker in the data folder with
-// streams set up; listen is where other processes reach that ("": nowhere).
+// openStack opens all of it. listen is where other processes reach an
+// embedded broker ("": nowhere).
 func openStack(ctx context.Context, f service.Flags, listen string, log *slog.Logger) (*stack, error) {
 	s := &stack{Flags: f, log: log}
-	if err := s.open(ctx, listen); err != nil {
-		s.close()
-		return nil, err
+	steps := []func() error{
+		s.openDebug,
+		func() error { return s.openArchive(ctx) },
+		func() error { return s.openBroker(ctx, listen) },
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			s.close()
+			return nil, err
+		}
 	}
 	return s, nil
 }
 
-func (s *stack) open(ctx context.Context, listen string) error {
-	if err := s.MakeData(); err != nil {
-		return err
-	}
-	var err error
-	if s.debug, err = service.NewDebug(s.HTTP); err != nil {
-		return err
+func (s *stack) openDebug() (err error) {
+	s.debug, err = service.NewDebug(s.HTTP)
+	return err
+}
+
+func (s *stack) openArchive(ctx context.Context) (err error) {
+	if s.Archive == "" {
+		if err := s.MakeData(); err != nil {
+			return err
+		}
 	}
 	if s.archive, err = openArchive(ctx, &s.Flags); err != nil {
 		return err
 	}
-	if err := s.archive.CheckWritable(ctx); err != nil {
-		return service.Hint(err, "name an archive that can be written: --archive s3://bucket/prefix?endpoint=… or file:///dir")
+	return service.Hint(s.archive.CheckWritable(ctx), archiveHint)
+}
+
+const archiveHint = "name an archive that can be written: --archive s3://bucket/prefix?endpoint=… or file:///dir"
+
+func (s *stack) openBroker(ctx context.Context, listen string) (err error) {
+	if s.NATS == "" {
+		return s.embed(ctx, listen)
 	}
-	if s.NATS != "" {
-		s.conn, s.js, err = service.Connect(s.NATS, "cli", s.log)
-		return err
-	}
-	return s.embed(ctx, listen)
+	s.conn, s.js, err = service.Connect(s.NATS, "cli", s.log)
+	return err
 }
 
 // embed starts the broker. Two of them on one folder would destroy each
 // other's files, so the folder is locked.
 func (s *stack) embed(ctx context.Context, listen string) error {
-	var err error
+	err := s.MakeData()
+	if err != nil {
+		return err
+	}
 	if s.lock, err = lockData(s.Data); err != nil {
 		return err
 	}
@@ -108,5 +124,27 @@ func (s *stack) close() {
 	}
 	if s.lock != nil {
 		s.lock.Close()
+	}
+}
+
+// part is a service as a process runs it.
+type part interface {
+	Run(ctx context.Context) error
+}
+
+// readier is a part that knows whether it works.
+type readier interface{ Ready() error }
+
+// ready is ready when all of parts are.
+func ready(parts map[string]part) func() error {
+	return func() error {
+		for name, p := range parts {
+			if r, ok := p.(readier); ok {
+				if err := r.Ready(); err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
+			}
+		}
+		return nil
 	}
 }

@@ -9,13 +9,17 @@ import (
 
 	"tapedeck/events"
 	"tapedeck/events/selector"
+	"tapedeck/indexer/traffic"
 	"tapedeck/internal/service"
 )
 
 type trafficCommand struct {
-	List trafficList `cmd:"" default:"withargs" help:"List exchanges, the newest last (default)."`
-	Tail trafficTail `cmd:"" help:"Print exchanges as they come, until Ctrl-C."`
-	Show trafficShow `cmd:"" help:"Show one exchange with headers and bodies."`
+	Deps       trafficDeps       `cmd:"" help:"What each service calls."`
+	Map        trafficMap        `cmd:"" help:"Draw who calls whom."`
+	Throughput trafficThroughput `cmd:"" help:"Draw exchanges over time, with latency."`
+	List       trafficList       `cmd:"" default:"withargs" help:"List exchanges, the newest last (default)."`
+	Tail       trafficTail       `cmd:"" help:"Print exchanges as they come, until Ctrl-C."`
+	Show       trafficShow       `cmd:"" help:"Show one exchange with headers and bodies."`
 }
 
 // trafficFlags choose exchanges.
@@ -30,18 +34,10 @@ type trafficFlags struct {
 	Output        string `short:"o" enum:"table,json" default:"table" help:"table or json (one object a line)."`
 }
 
-// query is what trafficFlags say.
-type query struct {
-	selector *selector.Expr
-	service  string
-	from, to time.Time // zero: no bound
-	text     string    // lower case
-}
-
 func (f *trafficFlags) query(now time.Time) (query, error) {
-	q := query{service: f.Service, text: strings.ToLower(f.Text)}
+	q := query{text: strings.ToLower(f.Text)}
 	var err error
-	if q.selector, err = parseSelector(f.Selector); err != nil {
+	if q.Selector, err = f.selector(); err != nil {
 		return q, err
 	}
 	if f.Last {
@@ -49,23 +45,52 @@ func (f *trafficFlags) query(now time.Time) (query, error) {
 		if err != nil {
 			return q, err
 		}
-		q.from, q.to = last.From, last.To
+		q.From, q.To = last.From, last.To
 	}
 	if f.Since != "" {
-		if q.from, err = parseTime(f.Since, now); err != nil {
+		if q.From, err = parseTime(f.Since, now); err != nil {
 			return q, fmt.Errorf("--since: %w", err)
 		}
 	}
 	if f.Until != "" {
-		if q.to, err = parseTime(f.Until, now); err != nil {
+		if q.To, err = parseTime(f.Until, now); err != nil {
 			return q, fmt.Errorf("--until: %w", err)
 		}
 	}
 	return q, nil
 }
 
-// parseSelector reads a selector of the command line. Replays are left out
-// unless it mentions them.
+// selector is the selector with --service.
+func (f *trafficFlags) selector() (*selector.Expr, error) {
+	chosen, err := parseSelector(f.Selector)
+	if err != nil || f.Service == "" {
+		return chosen, err
+	}
+	service, err := selector.Equals("service", f.Service)
+	if err != nil {
+		return nil, err
+	}
+	return selector.Join(chosen, service), nil
+}
+
+// view opens the stores and hands them to a view that has no free text.
+func (f *trafficFlags) view(ctx context.Context, show func(traffic.Views, traffic.Query) error) error {
+	q, err := f.query(time.Now())
+	if err != nil {
+		return err
+	}
+	if q.text != "" {
+		return exit(2, errors.New("--text: only list and tail look for it"))
+	}
+	from, err := openSource(ctx, &f.Flags)
+	if err != nil {
+		return err
+	}
+	defer from.close()
+	return show(from.views(ctx, q.From), q.Query)
+}
+
+// parseSelector reads a selector of the command line.
 func parseSelector(text string) (*selector.Expr, error) {
 	e, err := selector.Parse(text)
 	if wrong, ok := errors.AsType[*selector.SyntaxError](err); ok {
@@ -75,7 +100,7 @@ func parseSelector(text string) (*selector.Expr, error) {
 		}
 		return nil, exit(2, service.Hint(err, hint))
 	}
-	return selector.ExcludeReplays(e), err
+	return e, err
 }
 
 // parseTime reads a time that lies in the past: a duration ago, a time of
@@ -100,25 +125,6 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 		return t, nil
 	}
 	return time.Time{}, exit(2, fmt.Errorf("%q is no time like 10m, 2h, 15:04 or 2006-01-02T15:04:05Z", s))
-}
-
-// fits says whether a row is asked for, but for its text.
-func (q *query) fits(r *events.Row) bool {
-	if q.service != "" && r.Service != q.service || r.Time.Before(q.from) || !q.to.IsZero() && r.Time.After(q.to) {
-		return false
-	}
-	return q.selector.Match(r)
-}
-
-// source is where exchanges are found: the archive or the index.
-type source interface {
-	// rows finds the newest limit rows, the oldest of them first.
-	rows(ctx context.Context, q query, limit int) ([]events.Row, error)
-	// row finds one by its id or the end of it.
-	row(ctx context.Context, id string) (events.Row, error)
-	// exchange reads one with its whole bodies.
-	exchange(ctx context.Context, r events.Row) (*events.Exchange, error)
-	close()
 }
 
 type trafficList struct {
@@ -175,17 +181,10 @@ func rowCells(r *events.Row) []cell {
 	if r.Direction == events.Direction_OUTBOUND {
 		arrow, host = "⇢", r.Host
 	}
-	status := r.Status
-	switch {
-	case r.Open:
-		status = "open"
-	case status == "":
-		status = r.Class.Name()
-	}
 	return []cell{
 		{text: clock(r.Time), color: faint}, {text: shortID(r.ID), color: cyan},
 		{text: r.Service}, {text: arrow, color: faint},
-		{text: status, color: classColor(r.Class)},
+		{text: statusText(r), color: classColor(r.Class)},
 		{text: shortDuration(r.Duration), right: true}, {text: shortBytes(r.RequestBytes + r.ResponseBytes), right: true},
 		{text: printable([]byte(r.Method))}, {text: printable([]byte(host))}, {text: printable([]byte(r.Path))},
 	}
@@ -240,7 +239,7 @@ func (c *trafficTail) Run(ctx context.Context, env *Env) error {
 
 // tail finds what was not shown yet.
 type tail struct {
-	source source
+	source *source
 	query  query
 	since  time.Time
 	shown  map[events.ID]bool
@@ -252,9 +251,9 @@ const late = 2 * time.Minute
 // step finds the rows that came since the last step.
 func (t *tail) step(ctx context.Context, now time.Time) ([]events.Row, error) {
 	q := t.query
-	q.from = now.Add(-late)
-	if q.from.Before(t.since) {
-		q.from = t.since
+	q.From = now.Add(-late)
+	if q.From.Before(t.since) {
+		q.From = t.since
 	}
 	rows, err := t.source.rows(ctx, q, 1000)
 	if err != nil {
@@ -301,5 +300,3 @@ func (c *trafficShow) Run(ctx context.Context, env *Env) error {
 	printExchange(env, &r, x)
 	return nil
 }
-
-var errNoExchange = errors.New("no such exchange")

@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"tapedeck/capture"
+	"tapedeck/events"
+	"tapedeck/internal/service"
+)
+
+// recordGrace is how long CMD may take to end before it is killed.
+const recordGrace = 10 * time.Second
+
+type recordCommand struct {
+	service.Flags  `group:"Stores"`
+	capture.Config `embed:"" group:"Capture"`
+}
+
+// Run records until CMD ends or Ctrl-C.
+func (c *recordCommand) Run(ctx context.Context, env *Env) error {
+	if len(c.Inbound)+len(c.Outbound) == 0 {
+		err := errors.New("record: nothing to listen on")
+		return exit(2, service.Hint(err, "--inbound 8080=localhost:3000 records callers of a service on port 3000, --outbound 8081 is a proxy for its calls"))
+	}
+	if err := c.fill(); err != nil {
+		return err
+	}
+	s, err := openStack(ctx, c.Flags, "", quiet(c.Flags, env))
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	r, err := s.startRecorder(ctx, []capture.Config{c.Config})
+	if err != nil {
+		return err
+	}
+	code, runErr := r.runProgram(ctx, env, c)
+	rows, err := r.finish()
+	if err := errors.Join(runErr, err); err != nil {
+		return err
+	}
+	if err := r.remember(rows, env.Program); err != nil {
+		return err
+	}
+	r.report(env, rows)
+	if code != 0 {
+		return exit(code, nil)
+	}
+	return nil
+}
+
+// fill is what a recording on one machine means: bare ports listen on
+// loopback, and the service is called like the folder it is developed in.
+func (c *recordCommand) fill() error {
+	c.Host = "127.0.0.1"
+	if c.Service != "" {
+		return nil
+	}
+	folder, err := os.Getwd()
+	if err != nil {
+		return fmt.Errorf("record: name the service: %w", err)
+	}
+	if c.Service = filepath.Base(folder); c.Service == string(filepath.Separator) {
+		c.Service = "app"
+	}
+	return nil
+}
+
+// runProgram runs CMD behind capture, or waits for Ctrl-C without one.
+func (r *recorder) runProgram(ctx context.Context, env *Env, c *recordCommand) (int, error) {
+	recording := r.captures.Context() // ends with ctx, and when a capture fails
+	fmt.Fprintf(env.Stderr, "recording %s: %s\n", strings.Join(r.services(), ", "), strings.Join(append(c.Inbound, c.Outbound...), ", "))
+	if env.Program == nil {
+		fmt.Fprintln(env.Stderr, "Ctrl-C ends the recording")
+		<-recording.Done()
+		return 0, nil
+	}
+	p, err := startProgram(env.Program, r.variables(), env)
+	if err != nil {
+		return 0, err
+	}
+	return p.wait(recording, recordGrace), nil
+}
+
+// report says what was recorded, where it is, and what comes next.
+func (r *recorder) report(env *Env, rows []events.Row) {
+	w := env.Stdout
+	if r.stack.embedded == nil {
+		fmt.Fprintf(w, "recorded %s to %s\n", strings.Join(r.services(), ", "), r.stack.conn.ConnectedUrlRedacted())
+		return
+	}
+	fmt.Fprintf(w, "\nrecorded %s in %s\n", plural(len(rows), "exchange"), shortDuration(r.to.Sub(r.from).Round(100*time.Millisecond)))
+	if len(rows) > 0 {
+		fmt.Fprintln(w)
+		printEndpoints(env, countEndpoints(rows))
+	}
+	if hosts := dependenciesOf(rows); len(hosts) > 0 {
+		fmt.Fprintf(w, "\ndependencies: %s\n", strings.Join(hosts, ", "))
+	}
+	fmt.Fprintf(w, "archive: %s\n", r.stack.archive)
+	r.advise(env, rows)
+	if len(rows) > 0 {
+		fmt.Fprintf(w, "\nnext:\n  %s\n  %s\n", nextOn(r.stack.Data, "traffic", "list", "--last"), nextOn(r.stack.Data, "scenario", "create", "NAME", "--last"))
+	}
+}
+
+// advise says why a direction is missing and what to try.
+func (r *recorder) advise(env *Env, rows []events.Row) {
+	var inbound, outbound bool
+	for i := range rows {
+		inbound = inbound || rows[i].Direction == events.Direction_INBOUND
+		outbound = outbound || rows[i].Direction == events.Direction_OUTBOUND
+	}
+	w := env.Stdout
+	if !inbound {
+		fmt.Fprint(w, "\nNo inbound exchange: callers must use the LISTEN port of --inbound LISTEN=UPSTREAM, not the service's own.\n")
+	}
+	if outbound {
+		return
+	}
+	fmt.Fprint(w, "\nNo outbound exchange: the service called nothing through us. Why that may be:\n")
+	if r.proxy() == "" {
+		fmt.Fprint(w, "  - there was no --outbound LISTEN to be its proxy\n")
+	}
+	fmt.Fprint(w, `  - proxy variables do nothing for localhost in Go, and Node reads them from version 24 on only
+  - a program may read no proxy variables, or was not started by us (-- CMD)
+  - calls by TLS pass the proxy as connections: what is in them is not opened yet
+Try it with each dependency by name, and point the service at LISTEN instead:
+  --outbound 8081=payments.internal:80   and   PAYMENTS_URL=http://localhost:8081
+`)
+}

@@ -1,0 +1,201 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"tapedeck/archiver"
+	"tapedeck/capture"
+	"tapedeck/events"
+	"tapedeck/indexer"
+	"tapedeck/indexer/traffic"
+	"tapedeck/internal/service"
+)
+
+// recorder is one or more captures with what keeps their tapes: archiver and,
+// with a database, indexer, unless those run elsewhere on --nats.
+//
+//	captures ─▶ CAPTURED ─▶ workers
+//
+// It ends in two steps: the captures publish their last tapes, then the
+// workers take all that is in the stream.
+type recorder struct {
+	stack    *stack
+	configs  []capture.Config
+	captures *service.Group
+	workers  *service.Group
+	from, to time.Time
+}
+
+// drainPatience bounds how long the workers may take at the end.
+const drainPatience = time.Minute
+
+// startRecorder binds all listeners before it returns.
+func (s *stack) startRecorder(ctx context.Context, configs []capture.Config) (*recorder, error) {
+	// Workers outlive ctx: they end when the last tape is in.
+	r := &recorder{stack: s, captures: service.NewGroup(ctx), workers: service.NewGroup(context.WithoutCancel(ctx)), from: time.Now().UTC()}
+	var services []*capture.Service
+	for _, c := range configs {
+		if s.embedded != nil {
+			c.Consumers = events.Durables(events.StreamCaptured, s.Database != "")
+		}
+		capturing, err := s.capture(c)
+		if err != nil {
+			return nil, err
+		}
+		services, r.configs = append(services, capturing), append(r.configs, c)
+	}
+	if s.embedded != nil {
+		if err := r.startWorkers(); err != nil {
+			return nil, err
+		}
+	}
+	r.workers.Go("http", s.debug.Run)
+	for i, capturing := range services {
+		r.captures.Go("capture "+r.configs[i].Service, capturing.Run)
+	}
+	return r, nil
+}
+
+func (r *recorder) startWorkers() error {
+	archiving, err := r.stack.archiver(archiver.Config{})
+	if err != nil {
+		return err
+	}
+	if r.stack.Database != "" {
+		indexing, err := r.stack.indexer(indexer.Config{Linger: 50 * time.Millisecond})
+		if err != nil {
+			return err
+		}
+		r.workers.Go("indexer", indexing.Run)
+	}
+	r.workers.Go("archiver", archiving.Run)
+	return nil
+}
+
+// finish ends the recording and returns its rows, the oldest first. Rows stay
+// with whoever archives them when that is elsewhere.
+func (r *recorder) finish() ([]events.Row, error) {
+	r.captures.Stop()
+	err := r.captures.Wait()
+	r.to = time.Now().UTC()
+	var rows []events.Row
+	if r.stack.embedded != nil {
+		err = errors.Join(err, r.drain())
+	}
+	r.workers.Stop()
+	if err := errors.Join(err, r.workers.Wait()); err != nil {
+		return nil, fmt.Errorf("record: %w", err)
+	}
+	if r.stack.embedded != nil {
+		rows, err = r.rows()
+	}
+	return rows, err
+}
+
+// drain waits until the workers have taken everything.
+func (r *recorder) drain() error {
+	ctx, cancel := context.WithTimeout(r.workers.Context(), drainPatience)
+	defer cancel()
+	for {
+		waiting, err := unhandled(ctx, r.stack.js, r.stack.Database != "")
+		if err == nil && waiting == 0 {
+			return nil
+		}
+		if !service.Sleep(ctx, 20*time.Millisecond) {
+			err := fmt.Errorf("%s not archived yet after %s", plural(waiting, "message"), drainPatience)
+			return service.Hint(err, "nothing is lost: they are kept in --data and go on at the next start")
+		}
+	}
+}
+
+// unhandled counts what the workers of the streams to the stores have not
+// acknowledged.
+func unhandled(ctx context.Context, js jetstream.JetStream, database bool) (int, error) {
+	waiting := 0
+	for _, stream := range []string{events.StreamCaptured, events.StreamArchived} {
+		for _, durable := range events.Durables(stream, database) {
+			c, err := js.Consumer(ctx, stream, durable)
+			if err != nil {
+				return 0, err
+			}
+			info := c.CachedInfo()
+			waiting += int(info.NumPending) + info.NumAckPending
+		}
+	}
+	return waiting, nil
+}
+
+// rows are what this recording put into the archive.
+func (r *recorder) rows() ([]events.Row, error) {
+	archived := &source{archive: r.stack.archive}
+	rows, err := archived.rows(context.Background(), query{Query: traffic.Query{From: r.from, To: r.to}}, math.MaxInt)
+	return slices.DeleteFunc(rows, func(row events.Row) bool { return !slices.Contains(r.services(), row.Service) }), err
+}
+
+func (r *recorder) remember(rows []events.Row, program []string) error {
+	if r.stack.embedded == nil {
+		return nil
+	}
+	return remember(r.stack.Data, recording{
+		ID: events.NewID(r.from).String(), From: r.from, To: r.to,
+		Services: r.services(), Exchanges: len(rows), Program: program,
+	})
+}
+
+// services are the names of what is recorded.
+func (r *recorder) services() []string {
+	var names []string
+	for _, c := range r.configs {
+		names = append(names, c.Service)
+	}
+	return names
+}
+
+// proxy is the address of the HTTP proxy for CMD, "" without one.
+func (r *recorder) proxy() string {
+	for _, c := range r.configs {
+		for _, o := range c.Outbound {
+			if !strings.Contains(o, "=") {
+				return localAddress(o)
+			}
+		}
+	}
+	return ""
+}
+
+// variables are the environment of CMD.
+func (r *recorder) variables() []string {
+	if p := r.proxy(); p != "" {
+		return proxyVariables(p)
+	}
+	return nil
+}
+
+// localAddress is where a program on this machine reaches a LISTEN.
+func localAddress(listen string) string {
+	if !strings.Contains(listen, ":") {
+		return "127.0.0.1:" + listen
+	}
+	if strings.HasPrefix(listen, ":") {
+		return "127.0.0.1" + listen
+	}
+	return listen
+}
+
+// quiet is the logger of commands for people: warnings and worse, unless they
+// ask for more.
+func quiet(f service.Flags, env *Env) *slog.Logger {
+	if f.Log == "" {
+		f.Log = "warn"
+	}
+	return f.Logger(env.Stderr)
+}

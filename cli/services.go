@@ -1,0 +1,83 @@
+package cli
+
+import (
+	"context"
+
+	"tapedeck/archiver"
+	"tapedeck/capture"
+	"tapedeck/indexer"
+	"tapedeck/internal/service"
+)
+
+// The services: what containers run. Each is its package's Config and New.
+
+type archiverCommand struct {
+	service.Flags   `group:"Common flags"`
+	archiver.Config `embed:""`
+}
+
+func (c *archiverCommand) Run(ctx context.Context, env *Env) error {
+	return runService(ctx, env, c.Flags, "archiver", func(s *stack) (part, error) {
+		if err := s.openArchive(ctx); err != nil {
+			return nil, err
+		}
+		return s.archiver(c.Config)
+	})
+}
+
+func (s *stack) archiver(c archiver.Config) (part, error) {
+	return archiver.New(c, archiver.Deps{JetStream: s.js, Archive: s.archive, Log: s.log.With("service", "archiver"), Registerer: s.debug.Registry})
+}
+
+type indexerCommand struct {
+	service.Flags  `group:"Common flags"`
+	indexer.Config `embed:""`
+}
+
+func (c *indexerCommand) Run(ctx context.Context, env *Env) error {
+	if c.Database == "" {
+		return needDatabase("indexer")
+	}
+	return runService(ctx, env, c.Flags, "indexer", func(s *stack) (part, error) { return s.indexer(c.Config) })
+}
+
+func (s *stack) indexer(c indexer.Config) (part, error) {
+	return indexer.New(c, indexer.Deps{JS: s.js, Database: s.Database, Log: s.log.With("service", "indexer"), Registerer: s.debug.Registry})
+}
+
+type captureCommand struct {
+	service.Flags  `group:"Common flags"`
+	capture.Config `embed:""`
+}
+
+func (c *captureCommand) Run(ctx context.Context, env *Env) error {
+	return runService(ctx, env, c.Flags, "capture", func(s *stack) (part, error) { return s.capture(c.Config) })
+}
+
+func (s *stack) capture(c capture.Config) (*capture.Service, error) {
+	return capture.New(c, capture.Deps{JS: s.js, Data: s.Data, Log: s.log.With("service", "capture"), Register: s.debug.Registry})
+}
+
+// runService runs one service on --nats until ctx is done.
+func runService(ctx context.Context, env *Env, f service.Flags, name string, start func(*stack) (part, error)) error {
+	if f.NATS == "" {
+		return needNATS(name)
+	}
+	s := &stack{Flags: f, log: f.Logger(env.Stderr)}
+	defer s.close()
+	if err := s.openDebug(); err != nil {
+		return err
+	}
+	if err := s.openBroker(ctx, ""); err != nil {
+		return err
+	}
+	p, err := start(s)
+	if err != nil {
+		return err
+	}
+	s.debug.Ready(ready(map[string]part{name: p}))
+	g := service.NewGroup(ctx)
+	g.Go(name, p.Run)
+	g.Go("http", s.debug.Run)
+	return g.Wait()
+}
