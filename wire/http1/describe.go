@@ -56,12 +56,12 @@ func Path(target string) string {
 }
 
 // hostOf is the host as the caller named it; a fixed dependency
-// (--outbound LISTEN=HOST:PORT) is named by what it is, since its caller only
-// knows where we listen.
+// (--outbound LISTEN=HOST:PORT) is named by what it is when its caller only
+// names where we listen.
 func hostOf(x *events.Exchange, r *events.Request) string {
 	c := x.Connection
 	host := r.Host
-	if c != nil && (c.Listen != "" || host == "" && x.Direction == events.Direction_OUTBOUND) {
+	if c != nil && (c.Listen != "" && namesPort(host, c.Listen) || host == "" && x.Direction == events.Direction_OUTBOUND) {
 		host = c.Server
 	}
 	host = strings.ToLower(clip(host, maxHost))
@@ -69,6 +69,12 @@ func hostOf(x *events.Exchange, r *events.Request) string {
 		return strings.TrimSuffix(host, ":443")
 	}
 	return strings.TrimSuffix(host, ":80")
+}
+
+// namesPort says whether host is no more than a way to reach listen: none, or
+// one with its port. A machine has many names, the port is one.
+func namesPort(host, listen string) bool {
+	return host == "" || strings.HasSuffix(host, listen[max(strings.LastIndexByte(listen, ':'), 0):])
 }
 
 func class(x *events.Exchange) events.StatusClass {
