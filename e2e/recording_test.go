@@ -1,0 +1,118 @@
+package e2e
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"tapedeck/archiver"
+	"tapedeck/archiver/tapes"
+	"tapedeck/capture"
+	"tapedeck/events"
+	"tapedeck/indexer"
+	"tapedeck/indexer/traffic"
+	"tapedeck/internal/natstest"
+	"tapedeck/internal/pgtest"
+	"tapedeck/internal/service"
+)
+
+// recording is the path from the wire to archive and index, in this process
+// and on real servers.
+type recording struct {
+	t       *testing.T
+	js      jetstream.JetStream
+	capture *capture.Service
+	archive *tapes.Archive
+	reader  *traffic.Reader
+	address string // that clients connect to
+	stop    func() // the capture, and waits for its last tape
+}
+
+// record starts to record what goes to upstream.
+func record(t *testing.T, upstream, archive string, cfg capture.Config) *recording {
+	t.Helper()
+	r := &recording{t: t}
+	_, r.js = natstest.New(t)
+	dsn := pgtest.New(t)
+	log := slog.New(slog.DiscardHandler)
+	var err error
+	if r.archive, err = tapes.Open(t.Context(), archive); err != nil {
+		t.Fatal(err)
+	}
+	indexing, err := indexer.New(indexer.Config{}, indexer.Deps{JS: r.js, Database: dsn, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	archiving, err := archiver.New(archiver.Config{ReelAge: time.Second}, archiver.Deps{JetStream: r.js, Archive: r.archive, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Inbound = []string{"127.0.0.1:0=" + upstream}
+	if r.capture, err = capture.New(cfg, capture.Deps{JS: r.js, Data: t.TempDir(), Log: log}); err != nil {
+		t.Fatal(err)
+	}
+	r.address = r.capture.Addrs()[0].String()
+	r.start(archiving.Run, indexing.Run)
+	if r.reader, err = traffic.OpenReader(t.Context(), dsn); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.reader.Close)
+	return r
+}
+
+// start runs the capture and its workers until the test ends.
+func (r *recording) start(workers ...func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.t.Context()))
+	group := service.NewGroup(ctx)
+	for _, run := range workers {
+		group.Go("worker", run)
+	}
+	relaying, end := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- r.capture.Run(relaying) }()
+	r.stop = func() {
+		end()
+		if err := <-ended; err != nil {
+			r.t.Fatalf("capture ended with %v", err)
+		}
+		r.drained()
+	}
+	r.t.Cleanup(func() {
+		cancel()
+		if err := group.Wait(); err != nil {
+			r.t.Errorf("workers: %v", err)
+		}
+	})
+}
+
+// drained waits until archive and index have every tape, and the index knows
+// where they lie.
+func (r *recording) drained() {
+	r.t.Helper()
+	for _, d := range []struct{ stream, durable string }{
+		{events.StreamCaptured, events.DurableArchiver}, {events.StreamCaptured, events.DurableIndexer}, {events.StreamArchived, events.DurableIndexer},
+	} {
+		c, err := service.Consumer(r.t.Context(), r.js, d.stream, d.durable)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		eventually(r.t, d.stream+" is taken by "+d.durable, func() bool {
+			i, err := c.Info(r.t.Context())
+			return err == nil && i.NumPending == 0 && i.NumAckPending == 0
+		})
+	}
+}
+
+// eventually polls until done says so.
+func eventually(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !done(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within a minute: %s", what)
+		}
+		service.Sleep(t.Context(), 20*time.Millisecond)
+	}
+}
