@@ -87,11 +87,18 @@ function Page({ plugin }: { plugin: any }) {
   const [answer, setAnswer] = React.useState<any>();
   const { ConfigEditor, QueryEditor } = plugin.components;
 
+  // As in Grafana, a query that is run is the one that was just changed.
+  const newest = React.useRef(query);
+  const change = (q: any) => {
+    newest.current = q;
+    setQuery(q);
+  };
+
   const run = () =>
     source
       .query({
         requestId: 'Q1',
-        targets: [source.applyTemplateVariables(query, {})],
+        targets: [newest.current],
         range: timeRange(),
         intervalMs: 10000,
         maxDataPoints: 500,
@@ -118,7 +125,7 @@ function Page({ plugin }: { plugin: any }) {
   return (
     <div style={{ padding: 16 }}>
       <section id="query">
-        <QueryEditor query={query} onChange={setQuery} onRunQuery={run} datasource={source} range={timeRange()} />
+        <QueryEditor query={query} onChange={change} onRunQuery={run} datasource={source} range={timeRange()} />
       </section>
       <section id="config">
         <ConfigEditor options={options} onOptionsChange={setOptions} />
