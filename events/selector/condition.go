@@ -128,6 +128,12 @@ func (c *Condition) textOf(r *events.Row) string {
 	return ""
 }
 
+// ValueOf is the text that conditions on a text key see; tag is the name where
+// the key is Tag.
+func ValueOf(r *events.Row, k Key, tag string) string {
+	return (&Condition{Key: k, Tag: tag}).textOf(r)
+}
+
 // Words are the words of an enumeration (direction, class); the word at i
 // stands for the number i+1 in events.Direction and events.StatusClass. All
 // other numbers have the empty text.

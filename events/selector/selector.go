@@ -158,3 +158,9 @@ func ExcludeReplays(e *Expr) *Expr {
 	}
 	return Join(e, &Expr{Kind: Is, Condition: &Condition{Key: Replay, Op: Equal}})
 }
+
+// Matching is the condition key=~"pattern", for patterns that are made
+// elsewhere. The key is any text key.
+func Matching(key Key, pattern string) (*Expr, error) {
+	return Parse(string(key) + "=~" + quote(pattern))
+}

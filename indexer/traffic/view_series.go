@@ -1,0 +1,316 @@
+package traffic
+
+import (
+	"cmp"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"tapedeck/events/selector"
+)
+
+// SeriesQuery asks for what happened over time.
+type SeriesQuery struct {
+	Query
+	// Step is the length of a bucket; zero chooses one. It is rounded up to
+	// whole seconds, from 10 s on to a multiple of 10 s, and so that no series
+	// has more than MaxPoints.
+	Step time.Duration
+	// By splits: cluster, namespace, service, direction, protocol, host,
+	// method, endpoint.
+	By []selector.Key
+	// Limit is how many series come back, those with the most requests;
+	// default 50, at most 500.
+	Limit int
+}
+
+// Bounds of series.
+const (
+	MaxPoints     = 2000
+	maxSeries     = 500
+	defaultSeries = 50
+	// MaxRawRange is how far back series go which only raw rows can answer.
+	MaxRawRange = 24 * time.Hour
+)
+
+// Range says what a view is of.
+type Range struct {
+	From   time.Time `json:"from,omitzero"`    // inclusive; zero when there is nothing at all
+	To     time.Time `json:"to,omitzero"`      // exclusive
+	Source string    `json:"source"`           // the table that answered; "tapes" of a Scan
+	Notice string    `json:"notice,omitempty"` // what was left out, in words
+}
+
+// SeriesRange is on the edges of steps.
+type SeriesRange struct {
+	Range
+	Step time.Duration `json:"step_ns"`
+}
+
+// Throughput is how much happened.
+type Throughput struct {
+	SeriesRange
+	Series []ThroughputSeries `json:"series"` // by requests, most first
+}
+
+// ThroughputSeries has a point for every step of the range.
+type ThroughputSeries struct {
+	Labels Labels            `json:"labels"`
+	Total  Totals            `json:"total"`
+	Points []ThroughputPoint `json:"points"`
+}
+
+// ThroughputPoint is one bucket; divide by the step for rates.
+type ThroughputPoint struct {
+	Time time.Time `json:"time"` // start of the bucket
+	Totals
+}
+
+// Latency is how long it took.
+type Latency struct {
+	SeriesRange
+	Series []LatencySeries `json:"series"` // by requests, most first
+}
+
+// LatencySeries has a point for every step with an exchange.
+type LatencySeries struct {
+	Labels Labels         `json:"labels"`
+	Total  LatencyPoint   `json:"total"` // its time is the range's
+	Points []LatencyPoint `json:"points"`
+}
+
+// LatencyPoint is the duration of the exchanges of one bucket.
+type LatencyPoint struct {
+	Time  time.Time     `json:"time"`
+	Count int64         `json:"count"`
+	Mean  time.Duration `json:"mean_ns"`
+	Max   time.Duration `json:"max_ns"`
+	Quantiles
+	Histogram *Histogram `json:"-"` // for heat maps: adds up
+}
+
+// niceSteps are what an unset step is chosen from.
+var niceSteps = []time.Duration{
+	time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second,
+	time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 30 * time.Minute,
+	time.Hour, 3 * time.Hour, 6 * time.Hour, 12 * time.Hour, 24 * time.Hour,
+}
+
+func niceStep(length time.Duration, points int64) time.Duration {
+	for _, s := range niceSteps {
+		if int64(length/s) <= points {
+			return s
+		}
+	}
+	days := int64(length)/points/int64(24*time.Hour) + 1
+	return time.Duration(days) * 24 * time.Hour
+}
+
+// window is the range of a series query, on the edges of its steps.
+type window struct {
+	from, to time.Time
+	step     time.Duration
+}
+
+func (q *SeriesQuery) window(from, to time.Time) (window, error) {
+	if q.Step < 0 {
+		return window{}, queryError("the step %s is negative", q.Step)
+	}
+	if !from.Before(to) {
+		return window{}, queryError("the range from %s to %s is empty", from, to)
+	}
+	length, step := to.Sub(from), q.Step
+	switch {
+	case step == 0:
+		step = niceStep(length, 120)
+	case step <= 10*time.Second:
+		step = roundUp(step, time.Second)
+	default:
+		step = roundUp(step, 10*time.Second)
+	}
+	if int64(length/step) > MaxPoints-2 {
+		step = max(step, niceStep(length, MaxPoints-2))
+	}
+	w := window{from: floorTime(from, step), to: ceilTime(to, step), step: step}
+	return w, nil
+}
+
+func roundUp(d, unit time.Duration) time.Duration { return (d + unit - 1) / unit * unit }
+
+// floorTime is the start of the step that t lies in, counted from 1970.
+func floorTime(t time.Time, step time.Duration) time.Time {
+	return time.UnixMicro(floorDiv(t.UnixMicro(), step.Microseconds()) * step.Microseconds()).UTC()
+}
+
+// wholeWindow is the window of views without steps: the longer, the coarser
+// its edges, so that the coarsest rollups fill it.
+func wholeWindow(from, to time.Time) window {
+	step := 24 * time.Hour
+	for _, w := range []struct{ length, step time.Duration }{
+		{2 * time.Hour, 10 * time.Second}, {12 * time.Hour, time.Minute},
+		{4 * 24 * time.Hour, 10 * time.Minute}, {60 * 24 * time.Hour, time.Hour},
+	} {
+		if to.Sub(from) <= w.length {
+			step = w.step
+			break
+		}
+	}
+	return window{from: floorTime(from, step), to: ceilTime(to, step), step: step}
+}
+
+// ceilTime is the end of the step that what lies before t ends in.
+func ceilTime(t time.Time, step time.Duration) time.Time {
+	return floorTime(t.Add(-time.Microsecond), step).Add(step)
+}
+
+// cells are totals by bucket (its start, Unix µs) and group.
+type cells map[cellKey]*totals
+
+type cellKey struct {
+	bucket int64
+	group  int
+}
+
+func (c cells) at(k cellKey) *totals {
+	t := c[k]
+	if t == nil {
+		t = &totals{}
+		c[k] = t
+	}
+	return t
+}
+
+// groups number the distinct labels of endpoints.
+type groups struct {
+	by     []selector.Key
+	labels []Labels
+	names  map[string]int
+}
+
+func newGroups(by []selector.Key) *groups { return &groups{by: by, names: map[string]int{}} }
+
+func (g *groups) of(e *endpointInfo) int {
+	var name strings.Builder
+	for _, k := range g.by {
+		v := e.value(k)
+		fmt.Fprintf(&name, "%d:%s", len(v), v)
+	}
+	n, known := g.names[name.String()]
+	if !known {
+		n = len(g.labels)
+		g.names[name.String()] = n
+		g.labels = append(g.labels, e.labels(g.by))
+	}
+	return n
+}
+
+func (g *groups) compare(a, b int) int {
+	for _, k := range g.by {
+		if c := cmp.Compare(g.labels[a][k], g.labels[b][k]); c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+func (r *Range) leftOut(more int) {
+	if more > 0 {
+		r.note(fmt.Sprintf("%d more series are not shown", more))
+	}
+}
+
+func (r *Range) note(s string) {
+	if r.Notice != "" {
+		r.Notice += "; "
+	}
+	r.Notice += s
+}
+
+// seriesData is what Throughput and Latency are made of.
+type seriesData struct {
+	cells  cells
+	groups *groups
+	window window
+	SeriesRange
+}
+
+func newSeriesData(by []selector.Key) *seriesData {
+	return &seriesData{cells: cells{}, groups: newGroups(by)}
+}
+
+func (d *seriesData) set(w window) {
+	d.window, d.From, d.To, d.Step = w, w.from, w.to, w.step
+}
+
+// ranked are the groups with exchanges, most requests first, at most limit.
+func (d *seriesData) ranked(limit int) (order []int, total map[int]*totals) {
+	total = map[int]*totals{}
+	for k, t := range d.cells {
+		if total[k.group] == nil {
+			total[k.group] = &totals{}
+		}
+		total[k.group].add(t)
+	}
+	order = slices.SortedFunc(maps.Keys(total), func(a, b int) int {
+		return cmp.Or(cmp.Compare(total[b].requests, total[a].requests), d.groups.compare(a, b))
+	})
+	if limit <= 0 {
+		limit = defaultSeries
+	}
+	if limit = min(limit, maxSeries); len(order) > limit {
+		d.leftOut(len(order) - limit)
+		order = order[:limit]
+	}
+	return order, total
+}
+
+// at yields the start of each step with its cell, nil where there is none.
+func (d *seriesData) at(group int) iter.Seq2[time.Time, *totals] {
+	return func(yield func(time.Time, *totals) bool) {
+		for at := d.window.from; at.Before(d.window.to); at = at.Add(d.window.step) {
+			if !yield(at, d.cells[cellKey{at.UnixMicro(), group}]) {
+				return
+			}
+		}
+	}
+}
+
+func (d *seriesData) throughput(limit int) *Throughput {
+	order, total := d.ranked(limit)
+	result := &Throughput{SeriesRange: d.SeriesRange, Series: make([]ThroughputSeries, 0, len(order))}
+	for _, n := range order {
+		s := ThroughputSeries{Labels: d.groups.labels[n], Total: total[n].view()}
+		for at, t := range d.at(n) {
+			p := ThroughputPoint{Time: at}
+			if t != nil {
+				p.Totals = t.view()
+			}
+			s.Points = append(s.Points, p)
+		}
+		result.Series = append(result.Series, s)
+	}
+	return result
+}
+
+func (d *seriesData) latency(limit int) *Latency {
+	order, total := d.ranked(limit)
+	result := &Latency{SeriesRange: d.SeriesRange, Series: make([]LatencySeries, 0, len(order))}
+	for _, n := range order {
+		s := LatencySeries{Labels: d.groups.labels[n], Total: latencyPoint(d.window.from, total[n])}
+		for at, t := range d.at(n) {
+			if t != nil {
+				s.Points = append(s.Points, latencyPoint(at, t))
+			}
+		}
+		result.Series = append(result.Series, s)
+	}
+	return result
+}
+
+func latencyPoint(at time.Time, t *totals) LatencyPoint {
+	v := t.view()
+	return LatencyPoint{Time: at, Count: v.Requests, Mean: v.Mean, Max: v.Max, Quantiles: quantiles(&t.histogram), Histogram: &t.histogram}
+}
