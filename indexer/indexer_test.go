@@ -201,6 +201,32 @@ func TestDeadExchange(t *testing.T) {
 	}
 }
 
+// A tape that its workers did not survive goes to the dead letters instead of
+// killing them all in turn.
+func TestGaveUp(t *testing.T) {
+	f := newFixture(t)
+	s := f.newService(t, f.dsn)
+	s.store.Close()
+	w := workload("cart")
+	id, raw := makeTape(t, events.NewID(noon), 1, w, 3, "/x")
+	f.publish(t, events.CapturedSubject(w), id.String(), raw)
+	for range events.GiveUpAfter - 1 {
+		msgs, err := s.captured.Fetch(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := (<-msgs.Messages()).Nak(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.run(t, f.dsn)
+	f.idle(t, events.StreamCaptured)
+	dead := f.messages(t, events.StreamDead)
+	if len(dead) != 1 || !strings.Contains(dead[0].Header.Get(events.DeadReasonHeader), "gave up") || len(dead[0].Data) != len(raw) {
+		t.Errorf("%d dead letters, want the tape with the reason", len(dead))
+	}
+}
+
 // While the database is away nothing is acked, given up or lost, and no
 // delivery is used up; when it is back all is indexed.
 func TestDatabaseAway(t *testing.T) {

@@ -30,6 +30,22 @@ func TestBinEdges(t *testing.T) {
 	}
 }
 
+// What is stored is stored for ever: this form never changes.
+func TestHistogramPacked(t *testing.T) {
+	var h Histogram
+	for _, d := range []time.Duration{0, time.Microsecond, 2 * time.Microsecond, 3 * time.Microsecond, time.Millisecond, time.Second, time.Second, time.Hour} {
+		h.Add(d)
+	}
+	for range 300 {
+		h.Add(20 * time.Millisecond)
+	}
+	got, _ := h.AppendBinary(nil)
+	want := []byte{0, 1, 1, 1, 5, 1, 7, 1, 40, 1, 58, 0xac, 2, 80, 2, 127, 1}
+	if !slices.Equal(got, want) {
+		t.Errorf("packed = %v, want %v", got, want)
+	}
+}
+
 func TestHistogramQuantile(t *testing.T) {
 	var empty Histogram
 	if got := empty.Quantile(0.5); got != 0 {
