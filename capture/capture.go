@@ -230,11 +230,13 @@ func (s *Service) Run(ctx context.Context) error {
 	s.drainSessions()
 	close(dissected)
 	dissecting.Wait()
-	s.recorder.end()
-	close(s.publisher.fresh)
 	late := time.AfterFunc(publishTimeout, stopSending) // the rest goes to the spool
 	defer late.Stop()
+	s.publisher.drainAll(sending) // so that the last header says what stays behind
+	s.recorder.end()
+	close(s.publisher.fresh)
 	publishing.Wait()
+	s.publisher.drainAll(sending)
 	stopWatching()
 	background.Wait()
 	s.report()

@@ -43,10 +43,13 @@ type publisher struct {
 	ready atomic.Bool // connected, and every consumer is there
 	why   string      // not, as last logged; of watch
 	poke  chan struct{}
+
+	checked chan struct{} // closed when watch has looked for the first time
+	drains  sync.Mutex    // of the spool: one at a time
 }
 
 func newPublisher() *publisher {
-	return &publisher{fresh: make(chan *closedTape, freshTapes), poke: make(chan struct{}, 1)}
+	return &publisher{fresh: make(chan *closedTape, freshTapes), poke: make(chan struct{}, 1), checked: make(chan struct{})}
 }
 
 // take hands a tape over. A recorder that may not lose anything waits;
@@ -67,6 +70,7 @@ func (p *publisher) take(t *closedTape) bool {
 // run publishes until fresh is closed and empty; ctx ends waiting for the
 // server early, what is left goes to the spool.
 func (p *publisher) run(ctx context.Context) {
+	<-p.checked // bounded: tapes that come with the start need no spool
 	var wg sync.WaitGroup
 	for range inFlight {
 		wg.Go(func() {
@@ -121,6 +125,8 @@ func (p *publisher) send(ctx context.Context, id events.ID, w *events.Workload, 
 func (p *publisher) watch(ctx context.Context) {
 	var next time.Time
 	connected := false
+	p.check(ctx, p.js != nil && p.js.Conn().IsConnected())
+	close(p.checked)
 	for {
 		now, up := time.Now(), p.js != nil && p.js.Conn().IsConnected()
 		if up != connected || up && now.After(next) {
@@ -184,8 +190,7 @@ func (p *publisher) wake() {
 // with at most half of their window.
 func (p *publisher) drain(ctx context.Context) {
 	for {
-		for p.drainStep(ctx) {
-		}
+		p.drainAll(ctx)
 		timer := time.NewTimer(time.Second)
 		select {
 		case <-ctx.Done():
@@ -195,6 +200,13 @@ func (p *publisher) drain(ctx context.Context) {
 		case <-p.poke:
 			timer.Stop()
 		}
+	}
+}
+
+func (p *publisher) drainAll(ctx context.Context) {
+	p.drains.Lock()
+	defer p.drains.Unlock()
+	for p.drainStep(ctx) {
 	}
 }
 
