@@ -94,6 +94,11 @@ func NewBuilder(o Options) *Builder {
 // Close removes the temporary file.
 func (b *Builder) Close() error { return b.spill.close() }
 
+// Warn adds what a person should know to the manifest.
+func (b *Builder) Warn(sentences ...string) {
+	b.options.Warnings = append(b.options.Warnings, sentences...)
+}
+
 // Empty says that nothing was added that could be used.
 func (b *Builder) Empty() bool { return len(b.tests)+len(b.mocks) == 0 }
 
