@@ -32,7 +32,7 @@ func Truncated(differences []events.Difference) bool {
 
 // Compare says where a live answer differs from the recorded one: the status,
 // the content type, the headers that the rules name, cookies by name, and the
-// body. JSON is compared by its structure: a volatile place by its class, all
+// body. JSON, and the XML of an answer, is compared by its structure: a volatile place by its class, all
 // else by value; a missing or an additional name is a difference. Other text
 // and bytes are compared exactly, but for times, UUIDs and tokens in text
 // where the recording holds some. At most 100 differences come back, in the

@@ -191,6 +191,11 @@ func bodyLeaves(side string, headers []*events.Field, b *events.Body) []leaf {
 			return jsonToLeaves(place, found)
 		}
 	}
+	if side == "response" && looksXML(media, data) { // in a request nothing could be put into its place
+		if found, err := xmlLeaves(place, data); err == nil {
+			return found
+		}
+	}
 	k := kindBytes
 	if utf8.Valid(data) {
 		k = kindPlain
