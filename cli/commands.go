@@ -26,6 +26,28 @@ func Commands() []Command {
 				"traffic show 5c1f09ab  # one exchange with headers and bodies",
 				"traffic tail --service orders  # follow",
 			}},
+		{Name: "scenario", Group: People, Help: "Make scenarios of recorded traffic, and handle them.",
+			New: func() any { return new(scenarioCommand) },
+			Examples: []string{
+				"scenario create checkout --last  # of the last recording",
+				"scenario create errors --selector '{service=\"cart\" && status>=500}' --since 24h",
+				"scenario show checkout  # tests, mocks, and what was learned",
+				"scenario export checkout testdata/checkout  # files to edit and commit",
+			}},
+		{Name: "replay", Group: People, Program: true, Help: "Run a scenario against a target and say whether it passes.",
+			New: func() any { return new(replayCommand) },
+			Examples: []string{
+				"replay checkout --target http://localhost:3000",
+				"replay checkout --mock --target http://localhost:3000 -- npm start  # with its dependencies mocked",
+				"replay testdata/checkout --mock --target http://localhost:3000 --junit out.xml -- ./shop  # in CI; exit 0 passed, 1 missed, 2 could not run",
+				"replay checkout --target http://localhost:3000 --rate 500 --duration 1m --goal 'latency.p99 < 200ms'  # load",
+			}},
+		{Name: "mock", Group: People, Program: true, Help: "Answer for a service's dependencies from a scenario.",
+			New: func() any { return new(mockCommand) },
+			Examples: []string{
+				"mock checkout -- npm start  # develop without the real dependencies",
+				"mock checkout --listen payments.internal=8082  # until Ctrl-C",
+			}},
 		{Name: "capture", Group: Services, Help: "Relay and record a service's traffic (the sidecar).",
 			New: func() any { return new(captureCommand) },
 			Examples: []string{
@@ -37,6 +59,9 @@ func Commands() []Command {
 		{Name: "indexer", Group: Services, Help: "Put captured tapes into the index.",
 			New:      func() any { return new(indexerCommand) },
 			Examples: []string{"indexer --nats nats://nats:4222 --database postgres://tapedeck@timescale/tapedeck"}},
+		{Name: "scenariogen", Group: Services, Help: "Make scenarios on request.",
+			New:      func() any { return new(scenariogenCommand) },
+			Examples: []string{"scenariogen --nats nats://nats:4222 --archive 's3://tapes/prod?endpoint=https://s3.example&region=eu'"}},
 		{Name: "admin", Group: Operations, Help: "Set up and look after what tapedeck runs on.",
 			New: func() any { return new(adminCommand) },
 			Examples: []string{

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"tapedeck/archiver"
 	"tapedeck/capture"
@@ -47,7 +48,9 @@ func (s *stack) startRecorder(ctx context.Context, configs []capture.Config) (*r
 		if s.embedded != nil {
 			c.Consumers = events.Durables(events.StreamCaptured, s.Database != "")
 		}
-		capturing, err := s.capture(c)
+		// Several captures in one process are told apart by a label.
+		metrics := prometheus.WrapRegistererWith(prometheus.Labels{"workload": c.Service}, s.debug.Registry)
+		capturing, err := s.capture(c, metrics)
 		if err != nil {
 			return nil, err
 		}

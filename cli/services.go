@@ -3,10 +3,16 @@ package cli
 import (
 	"context"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"tapedeck/archiver"
 	"tapedeck/capture"
 	"tapedeck/indexer"
+	"tapedeck/indexer/traffic"
 	"tapedeck/internal/service"
+	"tapedeck/scenariogen"
+	"tapedeck/wire"
+	"tapedeck/wire/http1"
 )
 
 // The services: what containers run. Each is its package's Config and New.
@@ -51,12 +57,41 @@ type captureCommand struct {
 }
 
 func (c *captureCommand) Run(ctx context.Context, env *Env) error {
-	return runService(ctx, env, c.Flags, "capture", func(s *stack) (part, error) { return s.capture(c.Config) })
+	return runService(ctx, env, c.Flags, "capture", func(s *stack) (part, error) { return s.capture(c.Config, s.debug.Registry) })
 }
 
-func (s *stack) capture(c capture.Config) (*capture.Service, error) {
-	return capture.New(c, capture.Deps{JS: s.js, Data: s.Data, Log: s.log.With("service", "capture"), Register: s.debug.Registry})
+func (s *stack) capture(c capture.Config, metrics prometheus.Registerer) (*capture.Service, error) {
+	return capture.New(c, capture.Deps{JS: s.js, Data: s.Data, Log: s.log.With("service", "capture"), Register: metrics})
 }
+
+type scenariogenCommand struct {
+	service.Flags      `group:"Common flags"`
+	scenariogen.Config `embed:""`
+}
+
+func (c *scenariogenCommand) Run(ctx context.Context, env *Env) error {
+	return runService(ctx, env, c.Flags, "scenariogen", func(s *stack) (part, error) {
+		if err := s.openArchive(ctx); err != nil {
+			return nil, err
+		}
+		return s.scenariogen(ctx, c.Config)
+	})
+}
+
+func (s *stack) scenariogen(ctx context.Context, c scenariogen.Config) (part, error) {
+	deps := scenariogen.Deps{JetStream: s.js, Archive: s.archive, Protocols: protocols(), Log: s.log.With("service", "scenariogen"), Registerer: s.debug.Registry}
+	if s.Database != "" {
+		index, err := traffic.OpenReader(ctx, s.Database)
+		if err != nil {
+			return nil, service.Hint(err, databaseHint)
+		}
+		s.closers, deps.Index = append(s.closers, index.Close), index
+	}
+	return scenariogen.New(c, deps)
+}
+
+// protocols are what can be recorded, replayed and mocked.
+func protocols() []wire.Protocol { return []wire.Protocol{&http1.Protocol{}} }
 
 // runService runs one service on --nats until ctx is done.
 func runService(ctx context.Context, env *Env, f service.Flags, name string, start func(*stack) (part, error)) error {

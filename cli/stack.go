@@ -29,6 +29,7 @@ type stack struct {
 	archive  *tapes.Archive
 	embedded *broker.Broker // nil: --nats
 	lock     *os.File       // of the data folder, while embedded
+	closers  []func()
 }
 
 // openStack opens all of it. listen is where other processes reach an
@@ -116,6 +117,9 @@ func lockData(data string) (*os.File, error) {
 }
 
 func (s *stack) close() {
+	for _, close := range s.closers {
+		close()
+	}
 	if s.conn != nil {
 		s.conn.Close()
 	}

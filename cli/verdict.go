@@ -6,7 +6,11 @@ import (
 	"tapedeck/events"
 )
 
-const missesShown = 10
+// What is shown of a result; the reports have more.
+const (
+	missesShown = 5
+	diffsShown  = 6
+)
 
 // printVerdict says how a replay ended and what differed.
 func printVerdict(env *Env, r *events.ReplayResult) {
@@ -37,7 +41,7 @@ func printMock(env *Env, m *events.MockResult) {
 		text += fmt.Sprintf(", %d passed through", m.PassedThrough)
 	}
 	fmt.Fprintf(env.Stdout, "  %s\n", env.paint(color, text))
-	for _, miss := range m.Misses {
+	for _, miss := range m.Misses[:min(len(m.Misses), missesShown)] {
 		fmt.Fprintf(env.Stdout, "    no recorded answer fits %s %s\n", miss.Method, miss.Path)
 		printDiffs(env, "      ", miss.Diffs)
 	}
@@ -45,19 +49,22 @@ func printMock(env *Env, m *events.MockResult) {
 
 func printMisses(env *Env, misses []events.Miss) {
 	for _, m := range misses[:min(len(misses), missesShown)] {
-		fmt.Fprintf(env.Stdout, "\n  %s %s  %s\n", env.paint(bold, m.Method+" "+printable([]byte(m.Path))),
+		fmt.Fprintf(env.Stdout, "\n  %s  %s %s\n", env.paint(bold, m.Method+" "+printable([]byte(m.Path))),
 			env.paint(faint, "recorded as "+shortID(m.Exchange)), env.paint(red, m.Failure))
 		printDiffs(env, "    ", m.Diffs)
 	}
 	if more := len(misses) - missesShown; more > 0 {
-		fmt.Fprintf(env.Stdout, "\n  … and %s more: see the report (--html FILE)\n", plural(more, "miss"))
+		fmt.Fprintf(env.Stdout, "\n  … and %d more misses: see the report (--html FILE)\n", more)
 	}
 }
 
 func printDiffs(env *Env, margin string, diffs []events.Difference) {
-	for _, d := range diffs {
+	for _, d := range diffs[:min(len(diffs), diffsShown)] {
 		fmt.Fprintf(env.Stdout, "%s%s  want %s, got %s\n", margin, env.paint(cyan, printable([]byte(d.Place))),
 			env.paint(green, short(d.Want)), env.paint(red, short(d.Got)))
+	}
+	if more := len(diffs) - diffsShown; more > 0 {
+		fmt.Fprintf(env.Stdout, "%s… and %s more\n", margin, plural(more, "difference"))
 	}
 }
 

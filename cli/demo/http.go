@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -54,7 +55,12 @@ type client struct{ http *http.Client }
 func newClient(connect map[string]string) *client {
 	dialer := &net.Dialer{Timeout: 2 * time.Second}
 	transport := &http.Transport{
-		Proxy: http.ProxyFromEnvironment,
+		Proxy: func(r *http.Request) (*url.URL, error) {
+			if _, ok := connect[r.URL.Host]; ok {
+				return nil, nil // it is known where that is
+			}
+			return http.ProxyFromEnvironment(r)
+		},
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			if to, ok := connect[strings.TrimSuffix(address, ":80")]; ok {
 				address = to

@@ -1,0 +1,217 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"time"
+
+	"tapedeck/events"
+	"tapedeck/internal/service"
+	"tapedeck/mocksrv"
+	"tapedeck/replayer"
+	"tapedeck/scenariogen/scenario"
+)
+
+type replayCommand struct {
+	service.Flags `group:"Stores"`
+	Scenario      string `arg:"" help:"Name of a scenario, or the folder of an exported one."`
+	Version       string `help:"Version of the scenario. Default: the newest."`
+	Target        string `required:"" placeholder:"URL" help:"Where the requests go, e.g. http://localhost:3000."`
+	ID            string `placeholder:"ID" help:"Id of the replay. Default: a new one."`
+
+	Mock     bool          `group:"Target" help:"Mock the dependencies of the target with what was recorded. CMD gets proxy variables, and each mock listens where the recorded --outbound LISTEN did."`
+	Only     []string      `group:"Target" name:"mock-only" placeholder:"DEPENDENCY" help:"Mock these dependencies only."`
+	Isolated bool          `group:"Target" help:"Declare that the target, which was not started by -- CMD, reaches nothing but the mocks. Without it a mocked replay is no proof."`
+	Wait     time.Duration `group:"Target" default:"60s" help:"How long to wait until the target listens."`
+
+	Load loadFlags `embed:"" group:"Load"`
+
+	Ignore []string `group:"Comparison" placeholder:"PLACE" help:"Differences there don't count, e.g. response.body.$.total or response.header.Server. Repeatable."`
+	Goals  []string `group:"Comparison" name:"goal" placeholder:"GOAL" help:"What must hold for a pass, e.g. 'latency.p99 < 200ms'. Repeatable."`
+
+	Reports reportFlags `embed:"" group:"Reports"`
+}
+
+type loadFlags struct {
+	Speed       float64       `default:"1" help:"Recorded times, so much faster."`
+	Rate        float64       `placeholder:"N" help:"So many requests a second instead of recorded times."`
+	Fast        bool          `help:"Each session sends one request after another, without pauses."`
+	Copies      int           `default:"1" help:"Send every session so often."`
+	Duration    time.Duration `placeholder:"TIME" help:"End after this time; sessions begin again until then."`
+	Connections int           `default:"64" help:"Connections to the target, at most."`
+	Timeout     time.Duration `default:"30s" help:"Of one request."`
+}
+
+func (f *loadFlags) load() events.Load {
+	l := events.Load{Mode: "recorded", Speed: f.Speed, Copies: f.Copies, Duration: f.Duration, Connections: f.Connections, Timeout: f.Timeout}
+	switch {
+	case f.Rate > 0:
+		l.Mode, l.Rate = "rate", f.Rate
+	case f.Fast:
+		l.Mode = "fast"
+	}
+	return l
+}
+
+// Run replays in this process, or with --nats by the replayers there.
+func (c *replayCommand) Run(ctx context.Context, env *Env) error {
+	request, address, err := c.request()
+	if err != nil {
+		return couldNotRun(err)
+	}
+	archive, err := openArchive(ctx, &c.Flags)
+	if err != nil {
+		return couldNotRun(err)
+	}
+	var result events.ReplayResult
+	if c.NATS != "" {
+		result, err = c.elsewhere(ctx, env, archive, request, address)
+	} else {
+		result, err = c.here(ctx, env, archive, request, address)
+	}
+	if err != nil {
+		return couldNotRun(err)
+	}
+	printVerdict(env, &result)
+	if err := c.Reports.write(ctx, env, archive, result); err != nil {
+		return couldNotRun(err)
+	}
+	return verdictCode(result.Verdict)
+}
+
+// couldNotRun is exit code 2: neither passed nor missed.
+func couldNotRun(err error) error { return exit(2, err) }
+
+// request is what the flags ask for, and the address that the target listens
+// on.
+func (c *replayCommand) request() (r events.ReplayRequest, address string, err error) {
+	target, err := url.Parse(c.Target)
+	if err != nil || target.Host == "" {
+		return r, "", service.Hint(fmt.Errorf("target %q is no URL", c.Target), "write it like http://localhost:3000")
+	}
+	r = events.ReplayRequest{ID: c.ID, Scenario: c.Scenario, Version: c.Version, Target: c.Target, Load: c.Load.load(), Goals: c.Goals, By: os.Getenv("USER")}
+	if r.ID == "" {
+		r.ID = events.NewID(time.Now()).String()
+	}
+	for _, place := range c.Ignore {
+		r.Assertions = append(r.Assertions, events.Assertion{Place: place, Rule: scenario.RuleIgnore})
+	}
+	if c.Mock || len(c.Only) > 0 {
+		r.Mocks = &events.MocksRequest{Dependencies: c.Only}
+		if c.Isolated {
+			r.Mocks.Isolation = "declared"
+		}
+	}
+	port := target.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[target.Scheme]
+	}
+	return r, net.JoinHostPort(target.Hostname(), port), nil
+}
+
+// here replays in this process: mocks, CMD, then the requests.
+func (c *replayCommand) here(ctx context.Context, env *Env, archive *archiveBucket, r events.ReplayRequest, address string) (result events.ReplayResult, err error) {
+	opened, err := openScenario(ctx, archive, c.Scenario, c.Version, c.Data)
+	if err != nil {
+		return result, err
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return result, err
+	}
+	targets, err := replayer.ParseTargets([]string{host, "loopback"}) // what the user names is allowed
+	if err != nil {
+		return result, err
+	}
+	options := replayer.Options{Request: r, Scenario: opened, Targets: targets, Archive: archive, Log: quiet(c.Flags, env)}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var variables []string
+	if r.Mocks != nil {
+		mocks, err := startMocks(ctx, cancel, env, mocksrv.Options{Scenario: opened, Dependencies: c.Only, Log: options.Log})
+		if err != nil {
+			return result, err
+		}
+		defer mocks.stop()
+		options.Mocks = func(context.Context) ([]events.MockResult, error) { return mocks.server.Results(), nil }
+		variables = mocks.variables()
+		if env.Program != nil {
+			options.Isolation = "declared" // CMD knows no other way than the one we gave it
+		}
+	}
+	stop, err := c.startTarget(ctx, cancel, env, variables, address)
+	if err != nil {
+		return result, err
+	}
+	defer stop()
+	progress := newReplayProgress(env)
+	options.Progress = progress.show
+	result, err = replayer.Run(ctx, options)
+	progress.line.clear()
+	if err != nil {
+		fmt.Fprintf(env.Stderr, "the details were not stored: %v\n", err)
+	}
+	return result, nil
+}
+
+// startTarget starts CMD, if there is one, and waits until the target listens.
+// When CMD ends before the replay does, the replay ends.
+func (c *replayCommand) startTarget(ctx context.Context, cancel context.CancelCauseFunc, env *Env, variables []string, address string) (stop func(), err error) {
+	waiting, done := context.WithTimeoutCause(ctx, c.Wait, fmt.Errorf("gave up after %s", c.Wait))
+	defer done()
+	if env.Program == nil {
+		err := waitPort(waiting, address, nil)
+		return func() {}, service.Hint(err, "start the target first, or let replay start it: -- CMD")
+	}
+	quietly := *env
+	quietly.Stdout = env.Stderr // stdout is for the verdict
+	p, err := startProgram(env.Program, variables, &quietly)
+	if err != nil {
+		return nil, err
+	}
+	stop = func() { p.stop(signalOf(ctx), recordGrace) }
+	if err := waitPort(waiting, address, p); err != nil {
+		stop()
+		return nil, service.Hint(err, "does "+env.Program[0]+" listen on the port of --target?")
+	}
+	go func() {
+		select {
+		case <-p.exited:
+			cancel(fmt.Errorf("%s ended with exit code %d", p.name, p.code))
+		case <-ctx.Done():
+		}
+	}()
+	return stop, nil
+}
+
+// elsewhere sends the request to the replayers on --nats.
+func (c *replayCommand) elsewhere(ctx context.Context, env *Env, archive *archiveBucket, r events.ReplayRequest, address string) (result events.ReplayResult, err error) {
+	conn, js, err := service.Connect(c.NATS, "replay", quiet(c.Flags, env))
+	if err != nil {
+		return result, err
+	}
+	defer conn.Close()
+	if isFolder(c.Scenario) {
+		imported, err := importFolder(ctx, archive, c.Scenario, "", r.ID)
+		if err != nil {
+			return result, err
+		}
+		r.Scenario, r.Version = imported.Name, imported.Version
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if env.Program != nil {
+		stop, err := c.startTarget(ctx, cancel, env, nil, address)
+		if err != nil {
+			return result, err
+		}
+		defer stop()
+	}
+	progress := newReplayProgress(env)
+	defer progress.line.clear()
+	result, err = askReplay(ctx, js, r, progress.show)
+	return result, err
+}
