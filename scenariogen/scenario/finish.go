@@ -21,13 +21,8 @@ func (b *Builder) Finish(ctx context.Context, bucket tapes.Bucket) (*Manifest, e
 	if err != nil {
 		return nil, err
 	}
-	b.mocks = slices.DeleteFunc(b.mocks, func(k mockItem) bool {
-		other := k.workload != service
-		if other {
-			b.skipped["calls of another service"]++
-		}
-		return other
-	})
+	// Calls of other services stay: whoever chose them runs those services
+	// with the tested one, and mocks what lies behind all of them.
 	w := &writer{bucket: bucket, manifest: b.newManifest(service)}
 	if err := b.writeTests(ctx, w); err != nil {
 		return nil, err
