@@ -47,6 +47,9 @@ func (s *Store) Migrate(ctx context.Context) ([]string, error) {
 		return nil, fmt.Errorf("migrate: lock: %w", err)
 	}
 	defer conn.Exec(context.WithoutCancel(ctx), "select pg_advisory_unlock($1)", int64(migrationLock))
+	if err := extend(ctx, conn.Conn()); err != nil {
+		return nil, err
+	}
 	return apply(ctx, conn.Conn(), list)
 }
 
@@ -78,22 +81,27 @@ func apply(ctx context.Context, conn *pgx.Conn, list []migration) ([]string, err
 	return applied, nil
 }
 
-func schemaVersion(ctx context.Context, conn *pgx.Conn) (int, error) {
-	var installed bool
-	if err := conn.QueryRow(ctx, "select exists (select from pg_extension where extname = 'timescaledb')").Scan(&installed); err != nil {
-		return 0, fmt.Errorf("migrate: %w", err)
+// extend makes sure that the database has the timescaledb extension.
+func extend(ctx context.Context, conn *pgx.Conn) error {
+	var has bool
+	if err := conn.QueryRow(ctx, "select exists (select from pg_extension where extname = 'timescaledb')").Scan(&has); err != nil {
+		return fmt.Errorf("migrate: %w", err)
 	}
-	if !installed {
-		if _, err := conn.Exec(ctx, "create extension if not exists timescaledb"); err != nil {
-			return 0, fmt.Errorf("migrate: make the timescaledb extension (is it installed on the server, and in shared_preload_libraries?): %w", err)
-		}
+	if has {
+		return nil
 	}
-	_, err := conn.Exec(ctx, `create table if not exists migrations (
+	if _, err := conn.Exec(ctx, "create extension if not exists timescaledb"); err != nil {
+		return fmt.Errorf("migrate: make the timescaledb extension (is it installed on the server, and in shared_preload_libraries?): %w", err)
+	}
+	return nil
+}
+
+func schemaVersion(ctx context.Context, conn *pgx.Conn) (version int, err error) {
+	_, err = conn.Exec(ctx, `create table if not exists migrations (
 		version int4 primary key, name text not null, applied_at timestamptz not null default now())`)
 	if err != nil {
 		return 0, fmt.Errorf("migrate: %w", err)
 	}
-	var version int
 	if err := conn.QueryRow(ctx, "select coalesce(max(version), 0) from migrations").Scan(&version); err != nil {
 		return 0, fmt.Errorf("migrate: read version: %w", err)
 	}
