@@ -37,6 +37,7 @@ func TestVersityGW(t *testing.T) {
 			sameView(t, without, with)
 			r.countsAre(len(with))
 			r.holds(with)
+			r.replays(twin(t, direct), with)
 		})
 	}
 }
