@@ -19,6 +19,8 @@ import (
 
 	"tapedeck/events"
 	"tapedeck/internal/natstest"
+	"tapedeck/wire"
+	"tapedeck/wire/http1"
 )
 
 func TestMain(m *testing.M) {
@@ -78,7 +80,7 @@ func (r *running) stop() {
 func (r *running) url(i int) string { return "http://" + r.Addrs()[i].String() }
 
 // address is what an httptest server listens on.
-func address(s *httptest.Server) string { return strings.TrimPrefix(s.URL, "http://") }
+func address(s *httptest.Server) string { return s.Listener.Addr().String() }
 
 // eventually polls until ok, at most 10 s.
 func eventually(t testing.TB, what string, ok func() bool) {
@@ -274,3 +276,5 @@ func TestListenFailsAtOnce(t *testing.T) {
 }
 
 func quietStdLog() *log.Logger { return log.New(io.Discard, "", 0) }
+
+func httpProtocol() wire.Protocol { return &http1.Protocol{} }

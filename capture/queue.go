@@ -8,10 +8,9 @@ import (
 	"tapedeck/events"
 )
 
-// maxQueued bounds the bytes of one connection that wait for its dissector.
-const maxQueued = 1 << 20
-
-// budget is the memory of bytes that are relayed and not dissected yet.
+// budget is the memory of bytes that are relayed and not dissected yet. One
+// connection gets half of it at most: a body that comes at the speed of memory
+// must not crowd out all others.
 type budget struct {
 	limit   int64
 	block   bool
@@ -31,7 +30,7 @@ func newBudget(limit int64, block bool) *budget {
 // says no (drop).
 func (b *budget) take(t *tap, n int64) bool {
 	for {
-		if t.queued.Load()+n <= maxQueued && b.used.Load()+n <= b.limit {
+		if t.queued.Load()+n <= b.limit/2 && b.used.Load()+n <= b.limit {
 			t.queued.Add(n)
 			b.used.Add(n)
 			return true
@@ -54,7 +53,7 @@ func (b *budget) wait(t *tap, n int64) {
 	b.waiting.Add(1)
 	defer b.waiting.Add(-1)
 	// give looks at waiting after it changed the counts, so one of the two sees the other.
-	if t.queued.Load()+n > maxQueued || b.used.Load()+n > b.limit {
+	if t.queued.Load()+n > b.limit/2 || b.used.Load()+n > b.limit {
 		b.free.Wait()
 	}
 }
