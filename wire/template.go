@@ -60,8 +60,9 @@ func volatilePath(path string) bool {
 }
 
 func templateSegment(s string) string {
-	if class := Class(s); class != "" {
-		return class
+	whole := Class(s)
+	if whole != "" && whole != ClassToken {
+		return whole
 	}
 	// order-17.json keeps what names it: order-{id}.json
 	stem, extension := s, ""
@@ -70,6 +71,9 @@ func templateSegment(s string) string {
 		if class := Class(stem); class != "" {
 			return class + extension
 		}
+	}
+	if whole != "" {
+		return whole
 	}
 	if i := strings.LastIndexAny(stem, "-_:"); i > 0 && isName(stem[:i]) {
 		if class := Class(stem[i+1:]); class != "" {
