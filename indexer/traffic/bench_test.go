@@ -2,82 +2,123 @@ package traffic
 
 import (
 	"fmt"
-	"math/rand/v2"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
 	"tapedeck/events"
+	"tapedeck/events/selector"
 )
 
-// BenchmarkWrite is the ingest path after the queue: tapes of 1,000 exchanges,
-// 10 a transaction, all indexes, durable commits. It reports rows/s and the
-// bytes of WAL and of disk (rows, indexes, ledger, queue) a row.
-func BenchmarkWrite(b *testing.B) {
+// BenchmarkViews measures each view on TAPEDECK_BENCH_ROWS (default 20,000)
+// exchanges of 24 hours.
+func BenchmarkViews(b *testing.B) {
+	rows, _ := strconv.Atoi(os.Getenv("TAPEDECK_BENCH_ROWS"))
+	rows = max(rows, 20_000)
 	s := openStore(b)
-	r := rand.New(rand.NewPCG(1, 1))
-	src := newSource("cart")
-	wal := func() int64 {
-		var n int64
-		if err := s.pool.QueryRow(b.Context(), "select (pg_current_wal_lsn() - '0/0')::int8").Scan(&n); err != nil {
-			b.Fatal(err)
-		}
-		return n
-	}
-	before, rows, at := wal(), 0, noon
-	for b.Loop() {
-		b.StopTimer()
-		tapes := make([]Received, 10)
-		for i := range tapes {
-			tapes[i] = src.benchTape(b, r, at, 1000)
-			at = at.Add(100 * time.Millisecond)
-		}
-		b.StartTimer()
-		mustWrite(b, s, tapes...)
-		rows += 10_000
-	}
-	b.ReportMetric(float64(rows)/b.Elapsed().Seconds(), "rows/s")
-	b.ReportMetric(float64(wal()-before)/float64(rows), "WAL-B/row")
-	b.ReportMetric(float64(ask[int64](b, s, `select hypertable_size('exchanges') + hypertable_size('open_exchanges')
-		+ pg_total_relation_size('tapes') + pg_total_relation_size('rollup_part')`))/float64(rows), "disk-B/row")
-}
-
-// BenchmarkMerge is what the merger does with the parts of one transaction.
-func BenchmarkMerge(b *testing.B) {
-	s := openStore(b)
-	r := rand.New(rand.NewPCG(1, 1))
-	src := newSource("cart")
-	parts, at := 0, noon
-	for b.Loop() {
-		b.StopTimer()
-		mustWrite(b, s, src.benchTape(b, r, at, 10_000))
-		at = at.Add(time.Second)
-		b.StartTimer()
-		n, err := s.Merge(b.Context())
+	fill(b, s, rows)
+	r := openReader(b, s)
+	ctx := b.Context()
+	parse := func(text string) *selector.Expr {
+		e, err := selector.Parse(text)
 		if err != nil {
 			b.Fatal(err)
 		}
-		parts += n
+		return e
 	}
-	b.ReportMetric(float64(parts)/b.Elapsed().Seconds(), "parts/s")
+	all := Query{}
+	day := Query{From: noon.Add(-12 * time.Hour), To: noon.Add(12 * time.Hour)}
+	hour := Query{From: noon, To: noon.Add(time.Hour)}
+	with := func(q Query, text string) Query { q.Selector = parse(text); return q }
+	for _, c := range []struct {
+		name string
+		do   func() error
+	}{
+		{"list newest 100", func() error { return second(r.List(ctx, ListQuery{})) }},
+		{"list from the middle", func() error { return second(r.List(ctx, ListQuery{Cursor: Cursor{Time: noon}})) }},
+		{"list of a service", func() error { return second(r.List(ctx, ListQuery{Query: with(all, "service=s3")})) }},
+		{"list of a rare endpoint", func() error {
+			return second(r.List(ctx, ListQuery{Query: with(all, `service=s3 && endpoint="/e/9" && host="shop.example"`)}))
+		}},
+		{"list of errors", func() error { return second(r.List(ctx, ListQuery{Query: with(all, "error")})) }},
+		{"list of status 503", func() error { return second(r.List(ctx, ListQuery{Query: with(all, "status=503")})) }},
+		{"list of slow ones", func() error { return second(r.List(ctx, ListQuery{Query: with(all, "duration>500ms")})) }},
+		{"list with text, frequent", func() error { return second(r.List(ctx, ListQuery{Text: "/7"})) }},
+		{"list with text, none", func() error { return second(r.List(ctx, ListQuery{Text: "nowhere"})) }},
+		{"throughput 1h by direction", func() error {
+			return second(r.Throughput(ctx, SeriesQuery{Query: hour, By: []selector.Key{selector.Direction}}))
+		}},
+		{"throughput 24h by direction", func() error {
+			return second(r.Throughput(ctx, SeriesQuery{Query: day, By: []selector.Key{selector.Direction}}))
+		}},
+		{"throughput 24h of errors (rows)", func() error { return second(r.Throughput(ctx, SeriesQuery{Query: with(day, "error")})) }},
+		{"latency 1h by service", func() error {
+			return second(r.Latency(ctx, SeriesQuery{Query: hour, By: []selector.Key{selector.Service}}))
+		}},
+		{"latency 24h by service", func() error {
+			return second(r.Latency(ctx, SeriesQuery{Query: day, By: []selector.Key{selector.Service}}))
+		}},
+		{"latency 1h of status 200 (rows)", func() error { return second(r.Latency(ctx, SeriesQuery{Query: with(hour, "status=200")})) }},
+		{"map 1h", func() error { return second(r.Map(ctx, hour)) }},
+		{"map 24h", func() error { return second(r.Map(ctx, day)) }},
+		{"map 24h of errors", func() error { return second(r.Map(ctx, with(day, "error"))) }},
+		{"dependencies 24h", func() error { return second(r.Dependencies(ctx, day)) }},
+		{"values of status", func() error { return second(r.Values(ctx, ValuesQuery{Key: selector.Status})) }},
+		{"values of service", func() error { return second(r.Values(ctx, ValuesQuery{Key: selector.Service})) }},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				if err := c.do(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
 
-// benchTape is like real traffic: 200 endpoints, some with a trace, 40 byte paths.
-func (s *source) benchTape(b testing.TB, r *rand.Rand, at time.Time, n int) Received {
-	session, connection := events.NewID(at), events.NewID(at)
-	list := make([]exchange, n)
-	for i := range list {
-		e := entryAt(at.Add(time.Duration(i) * 100 * time.Microsecond))
-		e.DurationUs = int64(r.ExpFloat64() * 20_000)
-		e.Path = fmt.Sprintf("/api/v1/orders/%016x/items/%04d", r.Uint64(), r.IntN(1000))
-		e.Session, e.Connection = session[:], connection[:]
-		if r.IntN(10) < 3 {
-			trace := events.NewID(at)
-			e.TraceId, e.SpanId = trace[:], trace[8:]
+// fill writes exchanges of 20 services and 200 endpoints over 24 hours.
+func fill(b *testing.B, s *Store, rows int) {
+	b.Helper()
+	const tapeRows = 2000
+	begin := noon.Add(-12 * time.Hour)
+	gap := 24 * time.Hour / time.Duration(rows)
+	n := 0
+	for n < rows {
+		var tapes []Received
+		for range 5 {
+			src := newSource(fmt.Sprintf("s%d", n/tapeRows%20))
+			var list []exchange
+			for range tapeRows {
+				e := entryAt(begin.Add(time.Duration(n) * gap))
+				h := uint64(n) * 0x9e3779b97f4a7c15 >> 20
+				e.DurationUs = int64(1000 + h%1000*h%777)
+				e.Path = fmt.Sprintf("/e/%d/%d", h%10, h%9973)
+				switch h % 200 {
+				case 0:
+					e.Status, e.Class = "503", events.StatusClass_SERVER
+				case 1, 2, 3, 4, 5:
+					e.Status, e.Class = "404", events.StatusClass_CLIENT
+				}
+				p := getEndpoint(fmt.Sprintf("/e/%d", h%10))
+				if h%2 == 0 {
+					p.Direction, p.Host = events.Direction_OUTBOUND, fmt.Sprintf("s%d.shop", h%10)
+				}
+				if h%3 == 0 {
+					id := events.NewID(noon)
+					e.TraceId, e.SpanId = id[:], id[8:]
+				}
+				list = append(list, exchange{e, p})
+				n++
+			}
+			tapes = append(tapes, src.tape(b, begin.Add(time.Duration(n)*gap), list))
 		}
-		if r.IntN(200) == 0 {
-			e.Status, e.Class = "503", events.StatusClass_SERVER
+		if _, err := s.Write(b.Context(), tapes, nil); err != nil {
+			b.Fatal(err)
 		}
-		list[i] = exchange{e, getEndpoint(fmt.Sprintf("/api/v1/e%d/{id}", int(r.ExpFloat64()*30)%200))}
+		mustMerge(b, s)
 	}
-	return s.tape(b, at, list)
+	if _, err := s.pool.Exec(b.Context(), "analyze"); err != nil {
+		b.Fatal(err)
+	}
 }
