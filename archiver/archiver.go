@@ -132,7 +132,9 @@ func (s *Service) Run(ctx context.Context) error {
 	if s.reels != nil {
 		s.reels.finish()
 	}
-	if flushErr := s.js.Conn().FlushWithContext(work); err == nil && flushErr != nil {
+	flushing, stopFlushing := context.WithTimeout(work, 5*time.Second)
+	defer stopFlushing()
+	if flushErr := s.js.Conn().FlushWithContext(flushing); err == nil && flushErr != nil {
 		s.log.Warn("acks may be lost, their tapes will be delivered again", "error", flushErr)
 	}
 	return err
