@@ -258,6 +258,7 @@ type ReplayMocked struct {
 	ID    string `json:"id"`    // of the replay
 	State string `json:"state"` // "ready", "final", "error"
 	MockResult
+	Proxy string `json:"proxy,omitempty"` // address of an HTTP proxy that answers for it as well
 	Error string `json:"error,omitempty"`
 }
 

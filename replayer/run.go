@@ -35,8 +35,9 @@ type Options struct {
 	// Ready is waited for when everything is loaded, before the first request.
 	// Nil: it begins at once.
 	Ready func(context.Context) error
-	// Mocks are asked for their counts at the end. Nil: nothing was mocked.
-	Mocks func() []events.MockResult
+	// Mocks are asked for their counts at the end; an error says which are
+	// missing. Nil: nothing was mocked.
+	Mocks func(context.Context) ([]events.MockResult, error)
 	// Isolation says what keeps the target from its real dependencies:
 	// "proved", "declared", or "" = what the request declares.
 	Isolation string
@@ -50,7 +51,7 @@ type Options struct {
 func Run(ctx context.Context, o Options) (events.ReplayResult, error) {
 	outcome, err := replay(ctx, o)
 	if err != nil {
-		outcome = failedReport(o, err)
+		outcome = failedReport(ctx, o, err)
 	}
 	if o.Archive == nil {
 		return report.Fit(outcome.Result), nil
@@ -62,10 +63,14 @@ func Run(ctx context.Context, o Options) (events.ReplayResult, error) {
 }
 
 // failedReport is that of a replay that could not run.
-func failedReport(o Options, err error) report.Report {
+func failedReport(ctx context.Context, o Options, err error) report.Report {
 	r := newResult(o)
 	r.EndedAt = time.Now().UTC()
-	r.Verdict, r.Reason = report.Judge(&r, report.Facts{Failure: err.Error()})
+	facts := report.Facts{Failure: err.Error()}
+	if ctx.Err() != nil {
+		facts = report.Facts{Stopped: stopReason(ctx)}
+	}
+	r.Verdict, r.Reason = report.Judge(&r, facts)
 	return report.Report{Result: r}
 }
 
@@ -111,7 +116,11 @@ func replay(ctx context.Context, o Options) (report.Report, error) {
 	}
 	defer r.pool.Close()
 	if r.Ready != nil {
-		if err := r.Ready(ctx); err != nil {
+		err := r.Ready(ctx)
+		if err != nil && ctx.Err() != nil {
+			return r.conclude(ctx, newResult(r.Options), 0), nil
+		}
+		if err != nil {
 			return report.Report{}, err
 		}
 	}
@@ -310,7 +319,10 @@ func (r *run) conclude(ctx context.Context, result events.ReplayResult, elapsed 
 	r.tally.fill(&result, elapsed)
 	facts := report.Facts{Mocked: r.Mocks != nil, Goals: unreached(r.goals, &result)}
 	if r.Mocks != nil {
-		result.Mocks = r.Mocks()
+		var err error
+		if result.Mocks, err = r.Mocks(context.WithoutCancel(ctx)); err != nil {
+			facts.Stopped = err.Error()
+		}
 		result.Isolation = r.isolation()
 	}
 	if ctx.Err() != nil {

@@ -290,7 +290,9 @@ func TestRunErrors(t *testing.T) {
 func TestRunUnproved(t *testing.T) {
 	s := checkout(t, scenariotest.Archive(t), 1)
 	target := newShop(t, 1998)
-	o := Options{Request: request(target.URL), Scenario: s, Mocks: func() []events.MockResult { return []events.MockResult{{Dependency: "payments", Served: 1}} }}
+	o := Options{Request: request(target.URL), Scenario: s, Mocks: func(context.Context) ([]events.MockResult, error) {
+		return []events.MockResult{{Dependency: "payments", Served: 1}}, nil
+	}}
 	wantVerdict(t, mustRun(t, t.Context(), o), events.Incomplete, "not known whether the target called a real dependency")
 	o.Request.Mocks = &events.MocksRequest{Isolation: "declared"}
 	wantVerdict(t, mustRun(t, t.Context(), o), events.Passed, "")
