@@ -354,10 +354,11 @@ func (c *comparison) whole(place string, want, got []leaf) {
 		return
 	}
 	if c.classes.at(place) == ClassText && c.rules.assertion(place) != RuleEqual {
-		w, g = normalise(w, c.wantTime), normalise(c.recordedNames(g), c.gotTime)
-		if w == g {
+		g = c.recordedNames(g)
+		if sameText(observed{leaf{value: w}, c.wantTime}, observed{leaf{value: g}, c.gotTime}) {
 			return
 		}
+		w, g = normalise(w, c.wantTime), normalise(g, c.gotTime)
 	}
 	c.differ(place, excerpt(w, g), excerpt(g, w))
 }

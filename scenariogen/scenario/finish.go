@@ -40,14 +40,9 @@ func (b *Builder) service() (uint32, error) {
 	for _, t := range b.tests {
 		tested[b.sessions.all[t.session].key.workload] = true
 	}
-	if len(tested) == 0 {
-		for _, k := range b.mocks {
-			tested[k.workload] = true
-		}
-	}
 	switch len(tested) {
 	case 0:
-		return 0, &InvalidError{b.nothing()}
+		return b.caller()
 	case 1:
 		for w := range tested {
 			return w, nil
@@ -60,6 +55,18 @@ func (b *Builder) service() (uint32, error) {
 	slices.Sort(names)
 	return 0, &InvalidError{fmt.Sprintf("the selection holds %d services (%s) and a scenario tests one: add service=%q to the selector",
 		len(names), strings.Join(names, ", "), names[0])}
+}
+
+// caller is the service with the most calls, for a scenario of mocks only.
+func (b *Builder) caller() (uint32, error) {
+	calls := make([]int, len(b.workloads))
+	for _, k := range b.mocks {
+		calls[k.workload]++
+	}
+	if len(b.mocks) == 0 {
+		return 0, &InvalidError{b.nothing()}
+	}
+	return uint32(slices.Index(calls, slices.Max(calls))), nil
 }
 
 func (b *Builder) nothing() string {

@@ -11,8 +11,11 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"tapedeck/archiver/tapes"
 	"tapedeck/events"
+	"tapedeck/wire/http1"
 )
 
 // counted counts the bytes that are read from a bucket.
@@ -237,6 +240,46 @@ func FuzzJSON(f *testing.F) {
 			if err != nil || len(again) != len(leaves) {
 				t.Fatalf("%q became %q: %v", data, b.Data, err)
 			}
+		}
+	})
+}
+
+// FuzzSession holds that a session from anywhere can be replayed, compared and
+// learned from without a panic, and that its own answers pass.
+func FuzzSession(f *testing.F) {
+	r := newRecorder()
+	r.shop(1, 1041)
+	r.odd()
+	for _, s := range r.sessions(f) {
+		raw, err := proto.Marshal(s)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		s := new(Session)
+		if proto.Unmarshal(raw, s) != nil || s.validate() != nil || len(s.Tests) > 20 {
+			return
+		}
+		Learn(s, nil)
+		if err := s.validate(); err != nil {
+			t.Fatal(err)
+		}
+		values := NewValues(s)
+		for i, test := range s.Tests {
+			x, _ := values.Request(i)
+			x.Response = test.Exchange.Response
+			if d := Compare(test.Exchange, x, s.Rules(DefaultRules(), i, values)); len(d) > 0 && !Truncated(d) {
+				t.Fatalf("its own answer differs: %v\n%s", d, test)
+			}
+			values.Learn(i, x)
+			k := &Mock{Exchange: test.Exchange}
+			k.Echoes = Echoes(k)
+			m := NewMatcher(new(http1.Protocol).Signature)
+			m.Add(k)
+			m.Match(x)
+			k.Answer(x)
 		}
 	})
 }
