@@ -1,15 +1,21 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"tapedeck/cli/demo"
 	"tapedeck/internal/broker"
 )
 
@@ -37,6 +43,9 @@ func TestScripts(t *testing.T) {
 			"occupy":   occupy,
 			"waitport": waitport,
 			"code":     code,
+			"drive":    drive,
+			"last-id":  lastID,
+			"cut-tape": cutTape,
 		},
 	})
 }
@@ -81,6 +90,42 @@ func waitport(ts *testscript.TestScript, _ bool, addresses []string) {
 			}
 			return conn.Close() == nil
 		})
+	}
+}
+
+// drive URL ROUNDS: customers visit the shop there.
+func drive(ts *testscript.TestScript, _ bool, args []string) {
+	rounds, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	_, err = demo.Drive(context.Background(), args[0], rounds)
+	ts.Check(err)
+}
+
+// last-id NAME: the id in the last row of the list that was printed.
+func lastID(ts *testscript.TestScript, _ bool, args []string) {
+	lines := strings.Split(strings.TrimSpace(ts.ReadFile("stdout")), "\n")
+	fields := strings.Fields(lines[len(lines)-1])
+	if len(fields) < 2 {
+		ts.Fatalf("no row was printed")
+	}
+	ts.Setenv(args[0], fields[1])
+}
+
+// cut-tape FOLDER: cuts the end off one tape.
+func cutTape(ts *testscript.TestScript, _ bool, args []string) {
+	cut := errors.New("cut")
+	err := filepath.WalkDir(ts.MkAbs(args[0]), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".tape" {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		return errors.Join(cut, os.Truncate(path, info.Size()/3))
+	})
+	if !errors.Is(err, cut) {
+		ts.Fatalf("no tape in %s: %v", args[0], err)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tapedeck/archiver"
+	"tapedeck/archiver/tapes"
 	"tapedeck/capture"
 	"tapedeck/events"
 	"tapedeck/indexer"
@@ -139,7 +140,7 @@ func unhandled(ctx context.Context, js jetstream.JetStream, database bool) (int,
 
 // rows are what this recording put into the archive.
 func (r *recorder) rows() ([]events.Row, error) {
-	archived := &source{archive: r.stack.archive}
+	archived := &source{archive: r.stack.archive, damaged: map[tapes.Place]error{}}
 	rows, err := archived.rows(context.Background(), query{Query: traffic.Query{From: r.from, To: r.to}}, math.MaxInt)
 	return slices.DeleteFunc(rows, func(row events.Row) bool { return !slices.Contains(r.services(), row.Service) }), err
 }

@@ -23,6 +23,7 @@ import (
 type source struct {
 	archive *tapes.Archive
 	index   *traffic.Reader // nil: scan the tapes
+	damaged map[tapes.Place]error
 }
 
 // openSource opens the archive and, with --database, the index.
@@ -31,7 +32,7 @@ func openSource(ctx context.Context, f *service.Flags) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &source{archive: archive}
+	s := &source{archive: archive, damaged: map[tapes.Place]error{}}
 	if f.Database == "" {
 		return s, nil
 	}
@@ -72,6 +73,7 @@ func (s *source) scan(ctx context.Context, from time.Time) iter.Seq2[events.Row,
 	return func(yield func(events.Row, error) bool) {
 		for located, err := range s.archive.Scan(ctx, options) {
 			if errors.Is(err, events.ErrTape) {
+				s.damaged[located.Place] = err
 				continue
 			}
 			if err != nil {
@@ -80,6 +82,7 @@ func (s *source) scan(ctx context.Context, from time.Time) iter.Seq2[events.Row,
 			}
 			rows, err := traffic.RowsOf(located.Front)
 			if err != nil {
+				s.damaged[located.Place] = err
 				continue
 			}
 			for _, r := range rows {
@@ -89,6 +92,15 @@ func (s *source) scan(ctx context.Context, from time.Time) iter.Seq2[events.Row,
 			}
 		}
 	}
+}
+
+// damage names a tape that could not be read, nil when all could.
+func (s *source) damage() error {
+	for place, err := range s.damaged {
+		err = fmt.Errorf("%s could not be read, e.g. %s: %w", plural(len(s.damaged), "tape"), place, err)
+		return service.Hint(err, "all others are shown; put the object back from a copy, or move it out of the archive")
+	}
+	return nil
 }
 
 // query chooses exchanges.

@@ -87,7 +87,10 @@ func (f *trafficFlags) view(ctx context.Context, show func(traffic.Views, traffi
 		return err
 	}
 	defer from.close()
-	return show(from.views(ctx, q.From), q.Query)
+	if err := show(from.views(ctx, q.From), q.Query); err != nil {
+		return err
+	}
+	return from.damage()
 }
 
 // parseSelector reads a selector of the command line.
@@ -146,15 +149,15 @@ func (c *trafficList) Run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	if c.Output == "json" {
-		return printRowsJSON(env, rows)
-	}
-	if len(rows) == 0 {
+	switch {
+	case c.Output == "json":
+		err = printRowsJSON(env, rows)
+	case len(rows) == 0:
 		fmt.Fprintln(env.Stderr, "no exchanges found")
-		return nil
+	default:
+		printRows(env, rows)
 	}
-	printRows(env, rows)
-	return nil
+	return errors.Join(err, from.damage())
 }
 
 func printRowsJSON(env *Env, rows []events.Row) error {
