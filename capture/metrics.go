@@ -22,6 +22,7 @@ type metrics struct {
 	spooled     prometheus.Counter
 	latency     prometheus.Histogram
 	publishing  prometheus.Gauge // 1: tapes go out, 0: they are spooled
+	byClass     [3][5]prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -31,7 +32,7 @@ func newMetrics() *metrics {
 	single := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "tapedeck", Subsystem: "capture", Name: name, Help: help})
 	}
-	return &metrics{
+	m := &metrics{
 		exchanges:   counter("exchanges_total", "Exchanges recorded.", "direction", "class"),
 		dropped:     counter("dropped_total", "Exchanges that were not recorded.", "reason"),
 		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "tapedeck", Subsystem: "capture", Name: "connections", Help: "Client connections that are relayed."}, []string{"direction"}),
@@ -47,6 +48,12 @@ func newMetrics() *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 13)}),
 		publishing: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "tapedeck", Subsystem: "capture", Name: "publishing", Help: "1 while tapes go to JetStream, 0 while they are spooled."}),
 	}
+	for d := 1; d < len(m.byClass); d++ {
+		for c := 1; c < len(m.byClass[d]); c++ {
+			m.byClass[d][c] = m.exchanges.WithLabelValues(events.Direction(d).Name(), events.StatusClass(c).Name())
+		}
+	}
+	return m
 }
 
 func (m *metrics) register(r prometheus.Registerer, p *publisher, b *budget) error {
@@ -69,16 +76,11 @@ func (m *metrics) register(r prometheus.Registerer, p *publisher, b *budget) err
 	return nil
 }
 
-var classes = map[events.StatusClass]string{
-	events.StatusClass_OK: "ok", events.StatusClass_CLIENT: "client", events.StatusClass_SERVER: "server", events.StatusClass_FAILED: "failed",
-}
-
+// exchange counts by direction and class, without looking the counter up.
 func (m *metrics) exchange(d events.Direction, e *events.Entry) {
-	direction := "inbound"
-	if d == events.Direction_OUTBOUND {
-		direction = "outbound"
+	if c := m.byClass[d][e.Class]; c != nil {
+		c.Inc()
 	}
-	m.exchanges.WithLabelValues(direction, classes[e.Class]).Inc()
 }
 
 func (m *metrics) stored(way string, took time.Duration) {

@@ -210,4 +210,12 @@ func flags(x *events.Exchange) uint32 {
 
 // tooLarge says that a record would not fit into a message to NATS, whatever
 // it compresses to: its heads grew in redaction.
-func tooLarge(x *events.Exchange) bool { return proto.Size(x) > maxRecord }
+func tooLarge(x *events.Exchange) bool {
+	rough := len(x.Request.GetTarget())
+	for _, fields := range [][]*events.Field{x.Request.GetHeaders(), x.Request.GetTrailers(), x.Response.GetHeaders(), x.Response.GetTrailers()} {
+		for _, f := range fields {
+			rough += len(f.Name) + len(f.Value) + 8
+		}
+	}
+	return rough > 128<<10 && proto.Size(x) > maxRecord // with bodies of 256 KiB it needs more than that to come near
+}

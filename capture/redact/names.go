@@ -27,9 +27,29 @@ var notCredentials = []string{"page", "next", "continuation", "cursor", "sync", 
 
 const maxName = 128
 
+// possible holds, for the last letter of a name, the first letters that a
+// credential's can have: most names are told by two letters.
+var possible [26]uint32
+
+func init() {
+	for name := range credentialNames {
+		possible[name[len(name)-1]-'a'] |= 1 << (name[0] - 'a')
+	}
+	for _, ending := range credentialEndings {
+		possible[ending[len(ending)-1]-'a'] = 1<<26 - 1
+	}
+}
+
+// mayBe is quick and says no to nothing that is one. Letters beyond ASCII and
+// signs at an end take the long way.
+func mayBe(name []byte) bool {
+	first, last := name[0]|0x20-'a', name[len(name)-1]|0x20-'a'
+	return last > 25 || first > 25 && possible[last] != 0 || possible[last]&(1<<first) != 0
+}
+
 // Credential says that values under this name are credentials.
 func Credential(name []byte) bool {
-	if len(name) < 3 || len(name) > maxName {
+	if len(name) < 3 || len(name) > maxName || !mayBe(name) {
 		return false
 	}
 	var plain [maxName]byte

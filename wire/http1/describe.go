@@ -26,7 +26,7 @@ func (p *Protocol) Describe(x *events.Exchange) wire.Description {
 			Direction: x.Direction, Protocol: Name,
 			Host:     hostOf(x, r),
 			Method:   clip(r.Method, maxMethod),
-			Template: wire.Template(path),
+			Template: template(path),
 			Replay:   marks.ReplayID != "",
 		},
 		Path: path, Class: class(x), Session: wire.Session(r.Headers),
@@ -53,6 +53,14 @@ func Path(target string) string {
 		return rest[i:]
 	}
 	return "/"
+}
+
+// template leaves alone what is no path: an authority, "*".
+func template(path string) string {
+	if !strings.HasPrefix(path, "/") {
+		return path
+	}
+	return wire.Template(path)
 }
 
 // hostOf is the host as the caller named it; a fixed dependency

@@ -29,8 +29,8 @@ func (*Protocol) Signature(x *events.Exchange) wire.Signature {
 	body := r.Body.GetData()
 	return wire.Signature{
 		Exact: sum(r.Method, path, query, string(body)),
-		Shape: sum(r.Method, wire.Template(path), shapeOfQuery(query), shapeOfBody(body)),
-		Route: sum(r.Method, wire.Template(path)),
+		Shape: sum(r.Method, template(path), shapeOfQuery(query), shapeOfBody(body)),
+		Route: sum(r.Method, template(path)),
 	}
 }
 
