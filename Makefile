@@ -72,8 +72,8 @@ tools: ## programs that the tests drive: installed when missing
 	@go run ./internal/tool/install
 
 database: ## start a private TimescaleDB and print its DSN
-	@deploy/local/timescale.sh start .build/timescale 54329
+	@deploy/local/timescale.sh start
 
-clean: ## delete what was built; stops the private database
-	-[ ! -d .build/timescale ] || deploy/local/timescale.sh destroy .build/timescale
+clean: ## delete what was built, and the private database
+	deploy/local/timescale.sh destroy
 	rm -rf bin .build

@@ -20,7 +20,7 @@
 # Settings (environment)
 #   TS_SUITE     Debian suite              trixie   (sid has PostgreSQL 18)
 #   TS_PG        PostgreSQL major          17
-#   TS_MIRROR    Debian mirror             the one in the host's own apt sources; set it on Ubuntu
+#   TS_MIRROR    Debian mirror             the one in the host's own apt sources, else debootstrap's
 #   TS_SECURITY  its security archive      likewise
 #   TS_ROOT      where the software goes   DIR/root (several DIRs may share it)
 #   TS_APT       where apt keeps its files DIR/apt  (worth keeping in a CI cache)
@@ -95,28 +95,40 @@ fi
 # The host's own Debian mirror: what its apt would fetch from.
 apt_uri() { apt-get indextargets --format "\$(REPO_URI)" 2>/dev/null | sort -u | grep -E "$1" | head -1; }
 
+# from_host PACKAGE unpacks a package of the host's own (trusted) archive below
+# $APT/host, for the two things an Ubuntu host does not have; `apt-get download`
+# needs no root.
+from_host() {
+	log "taking $1 from the host's own apt sources"
+	mkdir -p "$APT/host"
+	( cd "$APT/host" && apt-get download -q "$1" >&2 && dpkg-deb -x "$1"_*.deb . )
+}
+
+# The mirror that debootstrap uses for Debian.
+default_mirror() {
+	[ -d "$APT/host/usr/share/debootstrap" ] || from_host debootstrap || return 0
+	grep -rhoE 'https?://[a-z.]+/debian' "$APT/host/usr/sbin/debootstrap" "$APT/host/usr/share/debootstrap" |
+		grep -Ev '//(archive|old|ports)' | sort | uniq -c | sort -rn | sed -n '1s/.* //p'
+}
+
 keyring() {
 	if [ -n "${TS_KEYRING:-}" ]; then echo "$TS_KEYRING"; return; fi
 	# debian-archive-keyring.pgp is the name from forky on
 	for k in /usr/share/keyrings/debian-archive-keyring.gpg /usr/share/keyrings/debian-archive-keyring.pgp \
-		"$APT"/keyring/usr/share/keyrings/debian-archive-keyring.gpg; do
+		"$APT"/host/usr/share/keyrings/debian-archive-keyring.gpg; do
 		if [ -r "$k" ]; then echo "$k"; return; fi
 	done
-	# Ubuntu: take the keyring package from Ubuntu's own (trusted) archive;
-	# `apt-get download` needs no root.
-	log "no debian-archive-keyring on this host: taking it from the host's own apt sources"
-	mkdir -p "$APT/keyring"
-	( cd "$APT/keyring" && apt-get download -q debian-archive-keyring >&2 && dpkg-deb -x debian-archive-keyring_*.deb . ) ||
-		die "cannot get debian-archive-keyring: install it, or set TS_KEYRING"
-	echo "$APT/keyring/usr/share/keyrings/debian-archive-keyring.gpg"
+	from_host debian-archive-keyring || die "cannot get debian-archive-keyring: install it, or set TS_KEYRING"
+	echo "$APT/host/usr/share/keyrings/debian-archive-keyring.gpg"
 }
 
 # apt with its own state, cache and sources, and an EMPTY status file, so that
 # it resolves the whole closure down to libc6.
 apt_setup() {
 	mirror=${TS_MIRROR:-$(apt_uri '/debian/?$')}
+	mirror=${mirror:-$(default_mirror)}
 	security=${TS_SECURITY:-$(apt_uri '/debian-security/?$')}
-	[ -n "$mirror" ] || die "this host's apt knows no Debian mirror (Ubuntu?): set TS_MIRROR to one, and TS_SECURITY to its security archive"
+	[ -n "$mirror" ] || die "no Debian mirror is known here: set TS_MIRROR to one, and TS_SECURITY to its security archive"
 	mkdir -p "$APT/state/lists/partial" "$APT/cache/archives/partial" "$APT/etc/preferences.d" \
 		"$APT/etc/trusted.gpg.d" "$APT/etc/apt.conf.d" "$APT/debs"
 	: > "$APT/state/status"

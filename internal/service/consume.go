@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"tapedeck/events"
@@ -42,7 +43,7 @@ func Consume(ctx context.Context, c jetstream.Consumer, f Fetch, log *slog.Logge
 	}
 	backoff := time.Duration(0)
 	for ctx.Err() == nil {
-		msgs, err := fetch(ctx, c, f)
+		msgs, err := fetch(c, f)
 		if err != nil && ctx.Err() == nil {
 			backoff = min(max(2*backoff, 100*time.Millisecond), 5*time.Second)
 			log.Warn("fetch", "consumer", c.CachedInfo().Name, "error", err, "retry_in", backoff)
@@ -62,11 +63,10 @@ func Consume(ctx context.Context, c jetstream.Consumer, f Fetch, log *slog.Logge
 }
 
 // fetch waits for one message and takes what else is there already: without
-// Linger a lone message waits for nobody.
-func fetch(ctx context.Context, c jetstream.Consumer, f Fetch) ([]jetstream.Msg, error) {
-	wait, cancel := context.WithTimeout(ctx, f.Wait)
-	defer cancel()
-	msgs, err := collect(c.Fetch(1, jetstream.FetchContext(wait)))
+// Linger a lone message waits for nobody. It is not interrupted: a message
+// that came just then would be in nobody's hands until its AckWait is over.
+func fetch(c jetstream.Consumer, f Fetch) ([]jetstream.Msg, error) {
+	msgs, err := collect(c.Fetch(1, jetstream.FetchMaxWait(f.Wait)))
 	if err != nil || len(msgs) == 0 || f.Messages == 1 {
 		return msgs, err
 	}
@@ -88,7 +88,7 @@ func collect(fetched jetstream.MessageBatch, err error) ([]jetstream.Msg, error)
 		msgs = append(msgs, msg)
 	}
 	err = fetched.Error()
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, jetstream.ErrNoMessages) {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoMessages) {
 		err = nil
 	}
 	return msgs, err
