@@ -137,10 +137,18 @@ func (r *Reader) List(ctx context.Context, q ListQuery) (*Page, error) {
 	return page, nil
 }
 
+// noReplays is what a search without a selector asks of the endpoints: not
+// worth naming all the others.
+var noReplays = selector.ExcludeReplays(nil).String()
+
+// fewEndpoints is how many are named in a statement, so that their index can
+// be used; more are joined.
+const fewEndpoints = 1000
+
 type search struct {
 	tx pgx.Tx
 	ListQuery
-	endpoints []int64        // nil: all
+	endpoints []int64        // nil: all that rest chooses
 	none      bool           // no endpoint can match
 	rest      *selector.Expr // what the endpoints do not answer
 	start     time.Time      // where the list begins, see prepare
@@ -148,14 +156,17 @@ type search struct {
 
 // prepare asks the dictionary for the endpoints and finds where the list begins.
 func (s *search) prepare(ctx context.Context, filter *selector.Expr) error {
-	var about *selector.Expr
-	about, s.rest = split(filter)
-	if !about.All() {
+	about, rest := split(filter)
+	s.rest = filter
+	if narrow := !about.All() && about.String() != noReplays; narrow {
 		list, err := endpointsOf(ctx, s.tx, about)
 		if err != nil {
 			return err
 		}
-		s.endpoints, s.none = endpointIDs(list), len(list) == 0
+		s.none = len(list) == 0
+		if len(list) <= fewEndpoints {
+			s.endpoints, s.rest = endpointIDs(list), rest
+		}
 	}
 	found := false
 	for _, table := range []string{"exchanges", "open_exchanges"} {
