@@ -176,12 +176,23 @@ func (r *recorder) proxy() string {
 	return ""
 }
 
-// variables are the environment of CMD.
+// variables are the environment of CMD. What is recorded by its own listener
+// does not pass the proxy as well.
 func (r *recorder) variables() []string {
-	if p := r.proxy(); p != "" {
-		return proxyVariables(p)
+	p := r.proxy()
+	if p == "" {
+		return nil
 	}
-	return nil
+	var direct []string
+	for _, c := range r.configs {
+		for _, o := range c.Outbound {
+			if listen, _, fixed := strings.Cut(o, "="); fixed {
+				address := localAddress(listen)
+				direct = append(direct, address, "localhost:"+portOf(address))
+			}
+		}
+	}
+	return proxyVariables(p, direct...)
 }
 
 // localAddress is where a program on this machine reaches a LISTEN.
