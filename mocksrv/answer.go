@@ -124,10 +124,31 @@ func (s *Server) answerAsProxy(ctx context.Context, x *events.Exchange) *events.
 		})
 	}
 	host := dependencyName(x.Request)
-	if d := s.dependencies[host]; d != nil {
+	if d := s.named(host); d != nil {
 		return s.answer(ctx, d, x)
 	}
 	return s.refuse(host, x, "no dependency of this name is mocked", "")
+}
+
+// named finds a dependency by its name, or by the address on this machine where
+// it is mocked or was recorded: programs send calls to that to their proxy as
+// well.
+func (s *Server) named(host string) *dependency {
+	if d := s.dependencies[host]; d != nil {
+		return d
+	}
+	name, port, err := net.SplitHostPort(host)
+	if err != nil || name != "localhost" && !net.ParseIP(name).IsLoopback() {
+		return nil
+	}
+	for _, d := range s.dependencies {
+		for _, address := range []string{d.listener.Addr().String(), d.Listen} {
+			if strings.HasSuffix(address, ":"+port) {
+				return d
+			}
+		}
+	}
+	return nil
 }
 
 // refuse answers for a host that is not mocked: it is never called.
