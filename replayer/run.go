@@ -218,25 +218,24 @@ type turn struct {
 
 // turns are all copies of all sessions, in the order in which they begin.
 func (r *run) turns(ctx context.Context) iter.Seq2[turn, error] {
-	rounds, beside := r.plan.Copies(), 1
-	if !r.plan.InTurn() {
-		rounds, beside = 1, r.plan.Copies()
-	}
 	return func(yield func(turn, error) bool) {
-		for round := range rounds {
+		for round := range r.plan.Rounds() {
 			n := 0
 			for s, err := range r.Scenario.Tests(ctx, r.Share) {
 				if err != nil {
 					yield(turn{}, fmt.Errorf("read scenario: %w", err))
 					return
 				}
-				for k := range beside {
-					copy := round*beside + k
-					if starts := r.plan.Starts(n, copy); len(starts) > 0 && !yield(turn{s, copy, starts}, nil) {
+				starts := r.plan.Starts(n, round)
+				for k := range r.plan.Beside() {
+					if len(starts) > 0 && !yield(turn{s, round*r.plan.Beside() + k, starts}, nil) {
 						return
 					}
 				}
 				n++
+			}
+			if n == 0 {
+				return
 			}
 		}
 	}
@@ -313,8 +312,8 @@ func (r *run) reportProgress() (stop func()) {
 // conclude makes the report of what was counted.
 func (r *run) conclude(ctx context.Context, result events.ReplayResult, elapsed time.Duration) report.Report {
 	result.EndedAt = result.StartedAt.Add(elapsed)
-	if r.plan.Closed() && r.Request.Load.Duration > 0 && ctx.Err() == nil {
-		r.tally.planSent() // the end came when it was meant to
+	if r.plan.Total() == 0 && ctx.Err() == nil {
+		r.tally.planSent() // the clock alone decided
 	}
 	r.tally.fill(&result, elapsed)
 	facts := report.Facts{Mocked: r.Mocks != nil, Goals: unreached(r.goals, &result)}
