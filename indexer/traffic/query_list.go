@@ -115,6 +115,10 @@ const searchTimeout = 5 * time.Second
 // List returns a page of the list. It searches the nearest hour first, then 6
 // and 24 hours, then all the rest of the range, until the page is full.
 func (r *Reader) List(ctx context.Context, q ListQuery) (*Page, error) {
+	return r.list(ctx, q, searchTimeout)
+}
+
+func (r *Reader) list(ctx context.Context, q ListQuery, timeout time.Duration) (*Page, error) {
 	if err := q.check(); err != nil {
 		return nil, err
 	}
@@ -123,7 +127,7 @@ func (r *Reader) List(ctx context.Context, q ListQuery) (*Page, error) {
 		return nil, err
 	}
 	var page *Page
-	err = r.read(ctx, searchTimeout, func(tx pgx.Tx) error {
+	err = r.read(ctx, timeout, func(tx pgx.Tx) error {
 		s := search{tx: tx, ListQuery: q}
 		if err := s.prepare(ctx, filter); err != nil {
 			return err
