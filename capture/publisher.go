@@ -44,6 +44,7 @@ type publisher struct {
 	why   string      // not, as last logged; of watch
 	poke  chan struct{}
 
+	once    sync.Once
 	checked chan struct{} // closed when watch has looked for the first time
 	drains  sync.Mutex    // of the spool: one at a time
 }
@@ -90,6 +91,7 @@ func (p *publisher) store(ctx context.Context, t *closedTape) {
 			return
 		}
 		p.log.Warn("publish tape, spooling it", "tape", t.id, "error", err)
+		p.ready.Store(false) // the next ones need not wait as long; watch looks again
 	}
 	if err := p.spool.Put(t.id, t.bytes); err != nil {
 		p.log.Error("tape is lost", "tape", t.id, "exchanges", t.exchanges, "error", err)
@@ -123,33 +125,35 @@ func (p *publisher) send(ctx context.Context, id events.ID, w *events.Workload, 
 // watch keeps ready: connected, and each durable consumer of CAPTURED exists.
 // Interest would delete what a missing one has not seen.
 func (p *publisher) watch(ctx context.Context) {
-	var next time.Time
+	var last time.Time
 	connected := false
-	p.check(ctx, p.js != nil && p.js.Conn().IsConnected())
-	close(p.checked)
 	for {
-		now, up := time.Now(), p.js != nil && p.js.Conn().IsConnected()
-		if up != connected || up && now.After(next) {
-			connected = up
-			ok := p.check(ctx, up)
-			next = now.Add(checkEvery)
-			if !ok {
-				next = now.Add(recheckEvery)
-			}
+		up := p.js != nil && p.js.Conn().IsConnected()
+		if up != connected || last.IsZero() || up && time.Since(last) > p.interval() {
+			connected, last = up, time.Now()
+			p.check(ctx, up)
 		}
+		p.once.Do(func() { close(p.checked) })
 		if !service.Sleep(ctx, 100*time.Millisecond) {
 			return
 		}
 	}
 }
 
-func (p *publisher) check(ctx context.Context, connected bool) bool {
+func (p *publisher) interval() time.Duration {
+	if p.ready.Load() {
+		return checkEvery
+	}
+	return recheckEvery
+}
+
+func (p *publisher) check(ctx context.Context, connected bool) {
 	err := errors.New("not connected to NATS")
 	if connected {
 		err = p.missing(ctx)
 	}
 	if err != nil && ctx.Err() != nil {
-		return false
+		return
 	}
 	was := p.ready.Swap(err == nil)
 	switch {
@@ -165,7 +169,6 @@ func (p *publisher) check(ctx context.Context, connected bool) bool {
 		p.why = err.Error()
 		p.log.Warn("tapes go to the spool until they can be published", "reason", err)
 	}
-	return err == nil
 }
 
 func (p *publisher) missing(ctx context.Context) error {
@@ -236,6 +239,7 @@ func (p *publisher) unspool(ctx context.Context, id events.ID) error {
 		return err
 	}
 	if err := p.send(ctx, id, tape.Header.Workload, tape.Bytes(), "spool"); err != nil {
+		p.ready.Store(false)
 		return err
 	}
 	return p.spool.Remove(id)
