@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -13,9 +14,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"tapedeck/cli/demo"
+	"tapedeck/events"
 	"tapedeck/internal/broker"
 )
 
@@ -44,6 +48,9 @@ func TestScripts(t *testing.T) {
 			"waitport": waitport,
 			"code":     code,
 			"drive":    drive,
+			"until":    until,
+			"publish":  publish,
+			"result":   result,
 			"last-id":  lastID,
 			"cut-tape": cutTape,
 		},
@@ -99,6 +106,41 @@ func drive(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	_, err = demo.Drive(context.Background(), args[0], rounds)
 	ts.Check(err)
+}
+
+// until TEXT COMMAND…: runs a command again and again until it prints TEXT.
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	poll(ts, strings.Join(args[1:], " ")+" never printed "+args[0], func() bool {
+		return ts.Exec(args[1], args[2:]...) == nil && strings.Contains(ts.ReadFile("stdout"), args[0])
+	})
+}
+
+// publish ADDRESS SUBJECT DATA: what `nats pub` does.
+func publish(ts *testscript.TestScript, _ bool, args []string) {
+	conn, err := nats.Connect("nats://" + args[0])
+	ts.Check(err)
+	defer conn.Close()
+	ts.Check(conn.Publish(args[1], []byte(args[2])))
+	ts.Check(conn.Flush())
+}
+
+// result ADDRESS ID VERDICT: waits for the result of a replay.
+func result(ts *testscript.TestScript, _ bool, args []string) {
+	conn, err := nats.Connect("nats://" + args[0])
+	ts.Check(err)
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	ts.Check(err)
+	stream, err := js.Stream(context.Background(), events.StreamResults)
+	ts.Check(err)
+	var got events.ReplayResult
+	poll(ts, "no result of replay "+args[1], func() bool {
+		msg, err := stream.GetLastMsgForSubject(context.Background(), events.ReplayResultSubject(args[1]))
+		return err == nil && json.Unmarshal(msg.Data, &got) == nil
+	})
+	if string(got.Verdict) != args[2] {
+		ts.Fatalf("verdict %s (%s), want %s", got.Verdict, got.Reason, args[2])
+	}
 }
 
 // last-id NAME: the id in the last row of the list that was printed.

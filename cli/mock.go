@@ -10,7 +10,7 @@ import (
 )
 
 type mockCommand struct {
-	service.Flags `group:"Stores"`
+	service.Flags `group:"Stores:"`
 	Scenario      string            `arg:"" help:"Name of a scenario, or the folder of an exported one."`
 	Version       string            `help:"Version of the scenario. Default: the newest."`
 	Only          []string          `placeholder:"DEPENDENCY" help:"Mock these dependencies only. Repeatable."`

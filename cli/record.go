@@ -18,8 +18,8 @@ import (
 const recordGrace = 10 * time.Second
 
 type recordCommand struct {
-	service.Flags  `group:"Stores"`
-	capture.Config `embed:"" group:"Capture"`
+	service.Flags  `group:"Stores:"`
+	capture.Config `embed:"" group:"Capture:"`
 }
 
 // Run records until CMD ends or Ctrl-C.

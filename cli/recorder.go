@@ -93,7 +93,7 @@ func (r *recorder) finish() ([]events.Row, error) {
 	r.to = time.Now().UTC()
 	var rows []events.Row
 	if r.stack.embedded != nil {
-		err = errors.Join(err, r.drain())
+		err = errors.Join(err, drain(r.workers.Context(), r.stack))
 	}
 	r.workers.Stop()
 	if err := errors.Join(err, r.workers.Wait()); err != nil {
@@ -105,12 +105,12 @@ func (r *recorder) finish() ([]events.Row, error) {
 	return rows, err
 }
 
-// drain waits until the workers have taken everything.
-func (r *recorder) drain() error {
-	ctx, cancel := context.WithTimeout(r.workers.Context(), drainPatience)
+// drain waits until the workers have taken everything that was captured.
+func drain(ctx context.Context, s *stack) error {
+	ctx, cancel := context.WithTimeout(ctx, drainPatience)
 	defer cancel()
 	for {
-		waiting, err := unhandled(ctx, r.stack.js, r.stack.Database != "")
+		waiting, err := unhandled(ctx, s.js, s.Database != "")
 		if err == nil && waiting == 0 {
 			return nil
 		}

@@ -16,23 +16,23 @@ import (
 )
 
 type replayCommand struct {
-	service.Flags `group:"Stores"`
+	service.Flags `group:"Stores:"`
 	Scenario      string `arg:"" help:"Name of a scenario, or the folder of an exported one."`
 	Version       string `help:"Version of the scenario. Default: the newest."`
 	Target        string `required:"" placeholder:"URL" help:"Where the requests go, e.g. http://localhost:3000."`
 	ID            string `placeholder:"ID" help:"Id of the replay. Default: a new one."`
 
-	Mock     bool          `group:"Target" help:"Mock the dependencies of the target with what was recorded. CMD gets proxy variables, and each mock listens where the recorded --outbound LISTEN did."`
-	Only     []string      `group:"Target" name:"mock-only" placeholder:"DEPENDENCY" help:"Mock these dependencies only."`
-	Isolated bool          `group:"Target" help:"Declare that the target, which was not started by -- CMD, reaches nothing but the mocks. Without it a mocked replay is no proof."`
-	Wait     time.Duration `group:"Target" default:"60s" help:"How long to wait until the target listens."`
+	Mock     bool          `group:"Target:" help:"Mock the dependencies of the target with what was recorded. CMD gets proxy variables, and each mock listens where the recorded --outbound LISTEN did."`
+	Only     []string      `group:"Target:" name:"mock-only" placeholder:"DEPENDENCY" help:"Mock these dependencies only."`
+	Isolated bool          `group:"Target:" help:"Declare that the target, which was not started by -- CMD, reaches nothing but the mocks. Without it a mocked replay is no proof."`
+	Wait     time.Duration `group:"Target:" default:"60s" help:"How long to wait until the target listens."`
 
-	Load loadFlags `embed:"" group:"Load"`
+	Load loadFlags `embed:"" group:"Load:"`
 
-	Ignore []string `group:"Comparison" placeholder:"PLACE" help:"Differences there don't count, e.g. response.body.$.total or response.header.Server. Repeatable."`
-	Goals  []string `group:"Comparison" name:"goal" placeholder:"GOAL" help:"What must hold for a pass, e.g. 'latency.p99 < 200ms'. Repeatable."`
+	Ignore []string `group:"Comparison:" placeholder:"PLACE" help:"Differences there don't count, e.g. response.body.$.total or response.header.Server. Repeatable."`
+	Goals  []string `group:"Comparison:" name:"goal" placeholder:"GOAL" help:"What must hold for a pass, e.g. 'latency.p99 < 200ms'. Repeatable."`
 
-	Reports reportFlags `embed:"" group:"Reports"`
+	Reports reportFlags `embed:"" group:"Reports:"`
 }
 
 type loadFlags struct {

@@ -23,7 +23,7 @@ type scenarioCommand struct {
 }
 
 type scenarioCreate struct {
-	service.Flags `group:"Stores"`
+	service.Flags `group:"Stores:"`
 	Name          string        `arg:"" help:"Name of the scenario; a name that exists gets a new version."`
 	Selector      string        `placeholder:"SELECTOR" help:"Which exchanges, e.g. '{service=\"cart\"}'. Default: all but replays. Inbound ones become tests, outbound ones mocks."`
 	Last          bool          `help:"Only of the last recording."`
@@ -139,7 +139,7 @@ func nextOn(data string, args ...string) string {
 const defaultData = ".tapedeck"
 
 type scenarioList struct {
-	service.Flags `group:"Stores"`
+	service.Flags `group:"Stores:"`
 	Output        string `short:"o" enum:"table,json" default:"table" help:"table or json (one object a line)."`
 }
 
@@ -182,7 +182,7 @@ func (c *scenarioList) Run(ctx context.Context, env *Env) error {
 func number(n int) cell { return cell{text: fmt.Sprint(n), right: true} }
 
 type scenarioShow struct {
-	service.Flags `group:"Stores"`
+	service.Flags `group:"Stores:"`
 	Name          string `arg:"" help:"Name of the scenario."`
 	Version       string `help:"Version. Default: the newest."`
 	Output        string `short:"o" enum:"text,json" default:"text" help:"text or json (the manifest)."`
@@ -236,7 +236,7 @@ func printSessions(ctx context.Context, env *Env, s *scenario.Scenario) error {
 }
 
 type scenarioExport struct {
-	service.Flags `group:"Stores"`
+	service.Flags `group:"Stores:"`
 	Name          string `arg:"" help:"Name of the scenario."`
 	Folder        string `arg:"" help:"Folder to write: readable files to edit and commit."`
 	Version       string `help:"Version. Default: the newest."`
@@ -260,7 +260,7 @@ func (c *scenarioExport) Run(ctx context.Context, env *Env) error {
 }
 
 type scenarioImport struct {
-	service.Flags `group:"Stores"`
+	service.Flags `group:"Stores:"`
 	Folder        string `arg:"" help:"Folder of an exported scenario."`
 	Name          string `help:"Another name for it."`
 }

@@ -116,6 +116,17 @@ func lockData(data string) (*os.File, error) {
 	return f, nil
 }
 
+// url is where other processes reach the broker.
+func (s *stack) url() string {
+	switch {
+	case s.embedded == nil:
+		return s.conn.ConnectedUrlRedacted()
+	case s.embedded.URL() == "":
+		return "in this process"
+	}
+	return s.embedded.URL()
+}
+
 func (s *stack) close() {
 	for _, close := range s.closers {
 		close()

@@ -24,7 +24,7 @@ type trafficCommand struct {
 
 // trafficFlags choose exchanges.
 type trafficFlags struct {
-	service.Flags `group:"Stores"`
+	service.Flags `group:"Stores:"`
 	Selector      string `arg:"" optional:"" help:"Which exchanges, e.g. '{status>=500 && path=~\"/orders/.*\"}'."`
 	Service       string `help:"Only of this service."`
 	Since         string `placeholder:"TIME" help:"Only since then: 10m, 2h, 15:04 or 2006-01-02T15:04:05Z."`
@@ -278,7 +278,7 @@ func (t *tail) step(ctx context.Context, now time.Time) ([]events.Row, error) {
 }
 
 type trafficShow struct {
-	service.Flags `group:"Stores"`
+	service.Flags `group:"Stores:"`
 	ID            string `arg:"" help:"The exchange's id, or the end of it that the list prints."`
 	Output        string `short:"o" enum:"text,json" default:"text" help:"text or json."`
 }
