@@ -31,10 +31,13 @@ var requestIDs = []events.Assertion{
 // because host and headers are sent as they were.
 func (r *recording) replays(target *s3test.Server, recorded []*call) {
 	r.t.Helper()
-	tests := 0
+	tests, cutOff := 0, 0
 	for _, c := range recorded {
 		if c.path != multipartPath {
 			tests++
+		}
+		if c.partial { // a request that was cut off can't be sent again
+			cutOff++
 		}
 	}
 	made, err := scenariogen.Create(r.t.Context(), scenariogen.Config{}, scenariogen.Deps{
@@ -43,8 +46,8 @@ func (r *recording) replays(target *s3test.Server, recorded []*call) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if made.Tests != tests || made.Mocks != 0 {
-		r.t.Errorf("the scenario has %d tests and %d mocks, want %d and none", made.Tests, made.Mocks, tests)
+	if made.Tests > tests || made.Tests < tests-cutOff || made.Mocks != 0 {
+		r.t.Errorf("the scenario has %d tests and %d mocks, want %d, less at most %d, and none", made.Tests, made.Mocks, tests, cutOff)
 	}
 	s, err := scenario.Open(r.t.Context(), r.archive, "s3", made.Version)
 	if err != nil {
@@ -57,7 +60,7 @@ func (r *recording) replays(target *s3test.Server, recorded []*call) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if result.Verdict != events.Passed || result.Tests.Passed != tests {
+	if result.Verdict != events.Passed || result.Tests.Passed != made.Tests {
 		misses, _ := json.MarshalIndent(result.Misses, "", " ")
 		r.t.Errorf("verdict %s: %s, %+v\n%s", result.Verdict, result.Reason, result.Tests, misses)
 	}
