@@ -140,15 +140,14 @@ func (s *Service) wire(deps Deps) error {
 	if err != nil {
 		return service.Hint(err, "choose a folder that can be written with --spool DIR or --data DIR")
 	}
-	block := cfg.OnPressure == "block"
-	s.budget = newBudget(int64(cfg.Buffer), block)
+	s.budget = newBudget(int64(cfg.Buffer), cfg.OnPressure == "block")
 	for range runtime.GOMAXPROCS(0) {
 		s.dissectors = append(s.dissectors, newDissecting(s.budget, s.panicked))
 	}
 	r, p := newRecorder(time.Now()), newPublisher()
 	r.workload, r.redactor, r.maxBody, r.age = cfg.workload(), redactor, int64(cfg.MaxBody), cfg.TapeAge
 	r.log, r.metrics, r.publish, r.spooled = s.log, s.metrics, p.take, store.Tapes
-	p.js, p.consumers, p.spool, p.block, p.lost, p.log, p.metrics = deps.JS, cfg.Consumers, store, block, r.lost, s.log, s.metrics
+	p.js, p.consumers, p.spool, p.lost, p.log, p.metrics = deps.JS, cfg.Consumers, store, r.lost, s.log, s.metrics
 	p.workload, p.source = r.workload, "/tapedeck/capture/"+r.source.String()
 	s.recorder, s.publisher = r, p
 	return nil

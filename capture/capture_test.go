@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -169,6 +171,7 @@ func play(t testing.TB, tapes []*events.Tape) *recorded {
 		}
 	}
 	out := &recorded{}
+	defer out.sort()
 	for _, tape := range tapes {
 		if out.last == nil || tape.Header.Number > out.last.Number {
 			out.last = tape.Header
@@ -202,6 +205,13 @@ func play(t testing.TB, tapes []*events.Tape) *recorded {
 		}
 	}
 	return out
+}
+
+// sort puts exchanges into the order of their beginning: several tapes are
+// published at once, and arrive in any order.
+func (r *recorded) sort() {
+	slices.SortFunc(r.exchanges, func(a, b *events.Exchange) int { return bytes.Compare(a.Id, b.Id) })
+	slices.SortFunc(r.rows, func(a, b events.Row) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 }
 
 func quietLog() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -34,7 +34,6 @@ type publisher struct {
 	spool     *spool.Spool
 	workload  *events.Workload
 	source    string // CloudEvents source
-	block     bool
 	lost      func(t *closedTape, reason string)
 	log       *slog.Logger
 	metrics   *metrics
@@ -53,20 +52,10 @@ func newPublisher() *publisher {
 	return &publisher{fresh: make(chan *closedTape, freshTapes), poke: make(chan struct{}, 1), checked: make(chan struct{})}
 }
 
-// take hands a tape over. A recorder that may not lose anything waits;
-// otherwise false says that there is no room.
-func (p *publisher) take(t *closedTape) bool {
-	if p.block {
-		p.fresh <- t
-		return true
-	}
-	select {
-	case p.fresh <- t:
-		return true
-	default:
-		return false
-	}
-}
+// take hands a tape over. It waits for room: what comes meanwhile queues before
+// the dissectors, and there is the one place where recording is given up for
+// traffic's sake, exchange by exchange.
+func (p *publisher) take(t *closedTape) { p.fresh <- t }
 
 // run publishes until fresh is closed and empty; ctx ends waiting for the
 // server early, what is left goes to the spool.

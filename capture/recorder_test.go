@@ -31,21 +31,17 @@ func TestDue(t *testing.T) {
 }
 
 // testRecorder publishes into a slice.
-func testRecorder(now time.Time, full *bool) (*recorder, *[]*events.Header) {
+func testRecorder(now time.Time) (*recorder, *[]*events.Header) {
 	var headers []*events.Header
 	r := newRecorder(now)
 	r.workload, r.age, r.log, r.metrics = &events.Workload{Service: "shop"}, time.Second, slog.New(slog.DiscardHandler), newMetrics()
 	r.spooled = func() int { return 3 }
-	r.publish = func(c *closedTape) bool {
-		if *full {
-			return false
-		}
+	r.publish = func(c *closedTape) {
 		f, err := events.ParseFront(c.bytes)
 		if err != nil {
 			panic(err)
 		}
 		headers = append(headers, f.Header)
-		return true
 	}
 	return r, &headers
 }
@@ -59,8 +55,7 @@ func addOne(r *recorder, at time.Time) {
 
 func TestIdleSourceStillSpeaks(t *testing.T) {
 	now := time.Unix(1000, 0)
-	full := false
-	r, headers := testRecorder(now, &full)
+	r, headers := testRecorder(now)
 	for range 65 {
 		now = now.Add(time.Second)
 		r.tick(now)
@@ -78,17 +73,13 @@ func TestIdleSourceStillSpeaks(t *testing.T) {
 
 func TestCountersAreCumulative(t *testing.T) {
 	now := time.Now()
-	full := false
-	r, headers := testRecorder(now, &full)
+	r, headers := testRecorder(now)
 	addOne(r, now)
 	addOne(r, now)
 	r.begun.Add(3) // two of them stay open
 	r.drop(wire.DropPressure, 1)
 	r.tick(now.Add(time.Minute))
 	addOne(r, now)
-	full = true
-	r.tick(now.Add(2 * time.Minute)) // this tape has nowhere to go
-	full = false
 	addOne(r, now)
 	r.lost(&closedTape{exchanges: 1}, dropSpool)
 	r.end()
@@ -96,19 +87,15 @@ func TestCountersAreCumulative(t *testing.T) {
 	if first.Begun != 5 || first.Taped != 2 || first.Open != 2 || first.Dropped[wire.DropPressure] != 1 {
 		t.Errorf("first: %v", first)
 	}
-	if last.Begun != 7 || last.Taped != 2 || last.Open != 2 || last.Dropped[wire.DropPressure] != 2 || last.Dropped[dropSpool] != 1 {
+	if last.Begun != 7 || last.Taped != 3 || last.Open != 2 || last.Dropped[wire.DropPressure] != 1 || last.Dropped[dropSpool] != 1 {
 		t.Errorf("last: %v", last)
 	}
 }
 
 func TestTapesStayBelowThePayloadBound(t *testing.T) {
-	full := false
-	r, _ := testRecorder(time.Now(), &full)
+	r, _ := testRecorder(time.Now())
 	largest := 0
-	r.publish = func(c *closedTape) bool {
-		largest = max(largest, len(c.bytes))
-		return true
-	}
+	r.publish = func(c *closedTape) { largest = max(largest, len(c.bytes)) }
 	for i := range 200 {
 		r.begun.Add(1)
 		id := events.NewID(time.Now())
@@ -124,8 +111,7 @@ func TestTapesStayBelowThePayloadBound(t *testing.T) {
 }
 
 func TestTooLargeIsCounted(t *testing.T) {
-	full := false
-	r, _ := testRecorder(time.Now(), &full)
+	r, _ := testRecorder(time.Now())
 	id := events.NewID(time.Now())
 	x := &events.Exchange{Id: id[:], Request: &events.Request{Headers: []*events.Field{{Value: make([]byte, 1<<20)}}}}
 	r.begun.Add(1)
