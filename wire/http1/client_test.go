@@ -122,7 +122,7 @@ func TestClientReadsAnswers(t *testing.T) {
 		{"cut in the body", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi", "200", "hi", "closed before the answer was complete"},
 		{"cut in the head", "GET", "HTTP/1.1 200 OK\r\nConte", "", "", "closed before the answer was complete"},
 		{"nothing", "POST", "", "", "", "closed before the answer was complete"},
-		{"no HTTP", "GET", "SSH-2.0-OpenSSH\r\n", "", "", `malformed answer: status line "SSH-2.0-OpenSSH" is not: version status reason`},
+		{"no HTTP", "GET", "SSH-2.0-OpenSSH\r\n\r\n", "", "", "malformed answer: start line is not HTTP/1.x"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			answer = tt.answer
