@@ -1,6 +1,8 @@
 package report
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -108,6 +110,10 @@ func bodyText(b *events.Body) string {
 	}
 	if !utf8.Valid(data) {
 		return fmt.Sprintf("(%d bytes, not text)", b.GetSize())
+	}
+	var pretty bytes.Buffer
+	if json.Indent(&pretty, data, "", "  ") == nil { // all of a JSON body
+		data = pretty.Bytes()
 	}
 	return secretValue.ReplaceAllString(string(data), "${1}"+hidden)
 }

@@ -125,7 +125,7 @@ func TestDetailHidesLiveCredentials(t *testing.T) {
 	if strings.Contains(string(b), "SECRET") {
 		t.Errorf("detail shows a credential: %s", b)
 	}
-	for _, want := range []string{`Accept: */*`, `\"total\":3`, "x=1", "td1_k_0011"} {
+	for _, want := range []string{`Accept: */*`, `\"total\": 3`, "x=1", "td1_k_0011"} {
 		if !strings.Contains(string(b), want) {
 			t.Errorf("detail lacks %s: %s", want, b)
 		}
