@@ -141,7 +141,12 @@ func runService(ctx context.Context, env *Env, f service.Flags, name string, sta
 	if err := s.openDebug(); err != nil {
 		return err
 	}
-	if err := s.openBroker(ctx, ""); err != nil {
+	connect := service.Connect
+	if name == "capture" { // it relays and spools while NATS is away
+		connect = service.ConnectLater
+	}
+	var err error
+	if s.conn, s.js, err = connect(f.NATS, name, s.log); err != nil {
 		return err
 	}
 	p, err := start(s)
