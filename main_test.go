@@ -21,6 +21,7 @@ import (
 	"tapedeck/cli/demo"
 	"tapedeck/events"
 	"tapedeck/internal/broker"
+	"tapedeck/internal/pgtest"
 )
 
 func TestMain(m *testing.M) {
@@ -29,9 +30,24 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs cli/testdata through the real main: each tapedeck in a
 // script is a process of its own.
-func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir: "cli/testdata",
+func TestScripts(t *testing.T) { testscript.Run(t, params("cli/testdata")) }
+
+// TestScriptsWithDatabase runs those that need an index; each has an empty one
+// in $DSN.
+func TestScriptsWithDatabase(t *testing.T) {
+	p := params("cli/testdata/database")
+	clean := p.Setup
+	p.Setup = func(e *testscript.Env) error {
+		e.Setenv("DSN", pgtest.New(t))
+		return clean(e)
+	}
+	// The databases are dropped when this test ends, so its scripts run within it.
+	t.Run("scripts", func(t *testing.T) { testscript.Run(t, p) })
+}
+
+func params(dir string) testscript.Params {
+	return testscript.Params{
+		Dir: dir,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
 			for _, v := range e.Vars {
@@ -42,19 +58,20 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ports":    ports,
+			"code":     code,
+			"cut-tape": cutTape,
+			"drive":    drive,
+			"last-id":  lastID,
 			"natsd":    natsd,
 			"occupy":   occupy,
-			"waitport": waitport,
-			"code":     code,
-			"drive":    drive,
-			"until":    until,
+			"ports":    ports,
 			"publish":  publish,
 			"result":   result,
-			"last-id":  lastID,
-			"cut-tape": cutTape,
+			"steps":    steps,
+			"until":    until,
+			"waitport": waitport,
 		},
-	})
+	}
 }
 
 // ports NAME…: sets each variable to a free address on loopback.
@@ -113,6 +130,25 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 	poll(ts, strings.Join(args[1:], " ")+" never printed "+args[0], func() bool {
 		return ts.Exec(args[1], args[2:]...) == nil && strings.Contains(ts.ReadFile("stdout"), args[0])
 	})
+}
+
+// steps N: runs the N next steps that the demo printed, each as a shell does.
+func steps(ts *testscript.TestScript, _ bool, args []string) {
+	_, next, _ := strings.Cut(ts.ReadFile("stdout"), "Next steps\n")
+	run := 0
+	for line := range strings.Lines(next) {
+		line = strings.TrimSpace(line)
+		if !strings.HasPrefix(line, "tapedeck ") {
+			continue
+		}
+		run++
+		if err := ts.Exec("sh", "-c", line); err != nil {
+			ts.Fatalf("step %s: %v", line, err)
+		}
+	}
+	if strconv.Itoa(run) != args[0] {
+		ts.Fatalf("%d next steps, want %s", run, args[0])
+	}
 }
 
 // publish ADDRESS SUBJECT DATA: what `nats pub` does.

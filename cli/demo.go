@@ -210,7 +210,7 @@ func (d *demonstration) replayRegression(ctx context.Context) error {
 func (d *demonstration) replayArgs(report string, regression bool) []string {
 	args := []string{"replay", demoScenario, "--mock", "--target", "http://" + d.address["app.gateway"],
 		"--speed", "4", "--html", filepath.Join(d.Data, report), "--"}
-	args = append(args, strings.Fields(self())...)
+	args = append(args, self()...)
 	args = append(args, "demo", "shop", "all", "--listen", d.address["app.gateway"], "--connect", "payments.example="+d.address["out.orders.payments"])
 	if regression {
 		args = append(args, "--regression")
@@ -223,10 +223,8 @@ func (d *demonstration) replayArgs(report string, regression bool) []string {
 func (d *demonstration) run(ctx context.Context, want int, args ...string) error {
 	line := d.onData(args)
 	fmt.Fprintln(d.env.Stdout, d.env.paint(cyan, "  $ "+commandLine(line...)))
-	if self := strings.Fields(self()); len(self) > 1 {
-		// The program of a replay is this one, not the compiler.
-		line = replaceProgram(line, self, d.exe)
-	}
+	// The program of a replay is this binary, also under `go run`.
+	line = replaceProgram(line, self(), d.exe)
 	err := Run(ctx, line, d.env)
 	if got := ExitCode(err); got != want {
 		if Message(err) != "" {

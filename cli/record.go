@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tapedeck/capture"
+	"tapedeck/capture/spool"
 	"tapedeck/events"
 	"tapedeck/internal/service"
 )
@@ -93,6 +94,7 @@ func (r *recorder) report(env *Env, rows []events.Row) {
 	w := env.Stdout
 	if r.stack.embedded == nil {
 		fmt.Fprintf(w, "recorded %s to %s\n", strings.Join(r.services(), ", "), r.stack.conn.ConnectedUrlRedacted())
+		r.adviseSpool(env)
 		return
 	}
 	fmt.Fprintf(w, "\nrecorded %s in %s\n", plural(len(rows), "exchange"), shortDuration(r.to.Sub(r.from).Round(100*time.Millisecond)))
@@ -107,6 +109,23 @@ func (r *recorder) report(env *Env, rows []events.Row) {
 	r.advise(env, rows)
 	if len(rows) > 0 {
 		fmt.Fprintf(w, "\nnext:\n  %s\n  %s\n", nextOn(r.stack.Data, "traffic", "list", "--last"), nextOn(r.stack.Data, "scenario", "create", "NAME", "--last"))
+	}
+}
+
+// adviseSpool says what NATS did not take.
+func (r *recorder) adviseSpool(env *Env) {
+	waiting := 0
+	for _, c := range r.configs {
+		folder := c.Spool
+		if folder == "" {
+			folder = filepath.Join(r.stack.Data, "spool")
+		}
+		if kept, err := spool.Open(folder, 0); err == nil {
+			waiting += kept.Tapes()
+		}
+	}
+	if waiting > 0 {
+		fmt.Fprintf(env.Stdout, "%s could not be sent and wait in --data: the next record with --nats and this folder sends them\n", plural(waiting, "tape"))
 	}
 }
 

@@ -97,8 +97,8 @@ func (s *source) scan(ctx context.Context, from time.Time) iter.Seq2[events.Row,
 // damage names a tape that could not be read, nil when all could.
 func (s *source) damage() error {
 	for place, err := range s.damaged {
-		err = fmt.Errorf("%s could not be read, e.g. %s: %w", plural(len(s.damaged), "tape"), place, err)
-		return service.Hint(err, "all others are shown; put the object back from a copy, or move it out of the archive")
+		err = fmt.Errorf("%s could not be read, e.g. %s: %w", plural(len(s.damaged), "tape"), place.Object, err)
+		return service.Hint(err, "all others are shown; put the object back from a copy or move it out of the archive, and see that --archive is the right one")
 	}
 	return nil
 }
@@ -123,9 +123,7 @@ func (s *source) rows(ctx context.Context, q query, limit int) ([]events.Row, er
 			return nil, err
 		}
 		for _, r := range found.Exchanges {
-			if ok, err := s.contains(ctx, r, q.text); err != nil {
-				return nil, err
-			} else if !ok {
+			if !s.contains(ctx, r, q.text) {
 				continue
 			}
 			if rows = append(rows, r); len(rows) == limit {
@@ -140,19 +138,21 @@ func (s *source) rows(ctx context.Context, q query, limit int) ([]events.Row, er
 	}
 }
 
-// contains looks for text in the path, the headers and the bodies.
-func (s *source) contains(ctx context.Context, r events.Row, text string) (bool, error) {
+// contains looks for text in the path, the headers and the bodies. What can't
+// be read is noted and does not contain it.
+func (s *source) contains(ctx context.Context, r events.Row, text string) bool {
 	if text == "" || strings.Contains(strings.ToLower(r.Path), text) {
-		return true, nil
+		return true
 	}
 	if r.Open {
-		return false, nil
+		return false
 	}
 	x, err := s.exchange(ctx, r)
 	if err != nil {
-		return false, err
+		s.damaged[tapes.Place{Object: r.Tape.String()}] = err
+		return false
 	}
-	return holds(x, text), nil
+	return holds(x, text)
 }
 
 func holds(x *events.Exchange, text string) bool {
