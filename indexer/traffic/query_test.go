@@ -5,6 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"tapedeck/events"
 	"tapedeck/events/selector"
 )
 
@@ -130,6 +133,34 @@ func TestRawSeriesAreBounded(t *testing.T) {
 	}
 	if got.Source != "exchanges" || got.Notice == "" || got.Series[0].Total.Requests != 1 || got.To.Sub(got.From) > MaxRawRange+got.Step {
 		t.Errorf("got %d requests of %s from %s to %s, notice %q", got.Series[0].Total.Requests, got.Source, got.From, got.To, got.Notice)
+	}
+}
+
+func TestGetSaysWhereTheTapeLies(t *testing.T) {
+	s := openStore(t)
+	src := newSource("cart")
+	// The second one's clock is years ahead: it is stored under another time.
+	tape := src.tape(t, noon, []exchange{{entryAt(noon), getEndpoint("/")}, {entryAt(noon.AddDate(5, 0, 0)), getEndpoint("/")}})
+	mustWrite(t, s, tape)
+	r := openReader(t, s)
+	for i, archived := range []bool{false, true} {
+		if archived {
+			place := events.ArchivedTape{ID: tape.TapeID(), Offset: 7, Length: 99}
+			if err := s.Archived(t.Context(), []events.Archived{{Object: "reel", Tapes: []events.ArchivedTape{place}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := r.Get(t.Context(), events.ID(tape.Index.Entries[i].Id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := &Place{Object: "reel", Offset: 7, Length: 99}
+		if !archived {
+			want = nil
+		}
+		if got.Tape != tape.TapeID() || !cmp.Equal(got.Place, want) {
+			t.Errorf("archived %v: tape %s at %v, want %v", archived, got.Tape, got.Place, want)
+		}
 	}
 }
 
