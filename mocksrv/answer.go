@@ -26,6 +26,7 @@ func (s *Server) answer(ctx context.Context, d *dependency, x *events.Exchange) 
 		d.serve()
 		s.Metrics.count(d.Name, "served")
 		r := m.Mock.Answer(x)
+		nameOneself(r, m.Mock.Exchange.Request.Host, x.Request.Host)
 		s.delay(ctx, begin, m.Mock)
 		return r
 	case d.pass != nil:

@@ -73,6 +73,26 @@ var (
 	secretValue = regexp.MustCompile(`(?i)("[^"]*(?:token|secret|password|passwd|api[-_]?key|session|signature|credential)[^"]*"\s*:\s*")(?:[^"\\]|\\.)*`)
 )
 
+// HideSecrets leaves the values out of differences in places whose name says
+// that they are credentials. A redaction token is none.
+func HideSecrets(all []events.Difference) []events.Difference {
+	safe := make([]events.Difference, 0, len(all))
+	for _, d := range all {
+		if secretName.MatchString(d.Place) {
+			d.Want, d.Got = hideValue(d.Want), hideValue(d.Got)
+		}
+		safe = append(safe, d)
+	}
+	return safe
+}
+
+func hideValue(s string) string {
+	if s == "" || s == "set" || strings.HasPrefix(s, "(missing") || strings.Contains(s, "td1_") {
+		return s
+	}
+	return hidden
+}
+
 func headerLines(fields []*events.Field) []string {
 	var lines []string
 	for _, f := range fields {
