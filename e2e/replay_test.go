@@ -26,6 +26,10 @@ var requestIDs = []events.Assertion{
 	{Place: "response.body.$.Error.HostId", Rule: scenario.RuleExists},
 }
 
+// slowly leaves a busy machine twice the recorded time between a put and the
+// get that wants to see it, which come on different connections.
+var slowly = events.Load{Mode: "recorded", Speed: 0.5}
+
 // replays makes a scenario of the recording and replays it against an equally
 // filled server: every answer is as recorded. Signatures hold, for 15 minutes,
 // because host and headers are sent as they were.
@@ -55,7 +59,7 @@ func (r *recording) replays(target *s3test.Server, recorded []*call) {
 	}
 	result, err := replayer.Run(r.t.Context(), replayer.Options{
 		Scenario: s, Archive: r.archive,
-		Request: events.ReplayRequest{ID: events.NewID(r.capture.Source().Time()).String(), Scenario: "s3", Target: target.Endpoint(), Assertions: requestIDs},
+		Request: events.ReplayRequest{Load: slowly, ID: events.NewID(r.capture.Source().Time()).String(), Scenario: "s3", Target: target.Endpoint(), Assertions: requestIDs},
 	})
 	if err != nil {
 		r.t.Fatal(err)
