@@ -78,7 +78,7 @@ var (
 func HideSecrets(all []events.Difference) []events.Difference {
 	safe := make([]events.Difference, 0, len(all))
 	for _, d := range all {
-		if secretName.MatchString(d.Place) {
+		if secretName.MatchString(d.Place[max(0, len(d.Place)-maxValue):]) {
 			d.Want, d.Got = hideValue(d.Want), hideValue(d.Got)
 		}
 		safe = append(safe, d)
