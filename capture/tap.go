@@ -139,5 +139,11 @@ func (t *tap) ended() bool {
 	return t.closed[events.Side_REQUEST] && t.closed[events.Side_RESPONSE]
 }
 
-// announce tells of what is open for more than a second.
-func (t *tap) announce(now time.Time) { t.sink.announce(now) }
+// announce writes what streams hold, and tells of what is open for more than a
+// second.
+func (t *tap) announce(now time.Time) {
+	if k, ok := t.dissector.(wire.Ticker); ok {
+		k.Tick(now)
+	}
+	t.sink.announce(now)
+}
