@@ -416,7 +416,7 @@ func lastLines(r io.Reader) string {
 	return strings.Join(lines, "\n")
 }
 
-// TestASocketOfHours runs in the time of a bubble: a message a second for six
+// TestASocketOfHours runs in the time of a bubble: a message a second for two
 // hours, looked at on the way as a reader of the archive would.
 func TestASocketOfHours(t *testing.T) {
 	key, err := redact.OpenKey(t.TempDir() + "/key")
@@ -453,7 +453,7 @@ func TestASocketOfHours(t *testing.T) {
 		tap := &tap{info: info, sink: s, dissector: (&http1.Protocol{}).NewDissector(info, events.Direction_INBOUND, s)}
 		tap.dissect(events.Side_REQUEST, time.Now(), []byte("GET /feed?token=abc HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"))
 		tap.dissect(events.Side_RESPONSE, time.Now(), []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"))
-		const hours = 6
+		const hours = 2
 		sent := 0
 		say := func() {
 			sent++
