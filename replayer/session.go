@@ -113,7 +113,7 @@ func (s *sessionRun) judge(i int, row *events.Row, got *events.Exchange, unlinke
 		o.kind = unchecked
 	case len(diffs) > 0:
 		o.kind = missed
-		o.miss.Diffs = append(report.HideSecrets(diffs), unlinkedDifferences(s.session, unlinked)...)
+		o.miss.Diffs = append(events.HideSecrets(diffs), unlinkedDifferences(s.session, unlinked)...)
 	}
 	return o
 }
