@@ -14,12 +14,12 @@ import (
 )
 
 type trafficCommand struct {
-	Deps       trafficDeps       `cmd:"" help:"What each service calls."`
-	Map        trafficMap        `cmd:"" help:"Draw who calls whom."`
-	Throughput trafficThroughput `cmd:"" help:"Draw exchanges over time, with latency."`
 	List       trafficList       `cmd:"" default:"withargs" help:"List exchanges, the newest last (default)."`
 	Tail       trafficTail       `cmd:"" help:"Print exchanges as they come, until Ctrl-C."`
 	Show       trafficShow       `cmd:"" help:"Show one exchange with headers and bodies."`
+	Deps       trafficDeps       `cmd:"" help:"What each service calls."`
+	Map        trafficMap        `cmd:"" help:"Draw who calls whom."`
+	Throughput trafficThroughput `cmd:"" help:"Draw exchanges over time, with latency."`
 }
 
 // trafficFlags choose exchanges.
@@ -214,6 +214,7 @@ func (c *trafficTail) Run(ctx context.Context, env *Env) error {
 	}
 	defer from.close()
 	t := &tail{source: from, query: q, since: time.Now(), shown: map[events.ID]bool{}}
+	fmt.Fprintln(env.Stderr, "following what is recorded from now on; Ctrl-C ends it")
 	widths := []int{12, 8, 12, 1, 6, 6, 8, 6, 20, 0}
 	for {
 		fresh, err := t.step(ctx, time.Now())
