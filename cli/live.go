@@ -22,7 +22,11 @@ func (l *liveLine) draw(text string) {
 	if !l.env.Live {
 		return
 	}
-	if room := max(l.env.Width, 40) - 1; utf8.RuneCountInString(text) > room {
+	width := l.env.Width
+	if width == 0 { // stdout is no terminal, but this line's is
+		width = 80
+	}
+	if room := width - 1; utf8.RuneCountInString(text) > room {
 		text = string([]rune(text)[:room])
 	}
 	fmt.Fprint(l.env.Stderr, "\r\x1b[K"+text)
