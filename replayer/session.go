@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"tapedeck/events"
-	"tapedeck/internal/service"
 	"tapedeck/replayer/report"
 	"tapedeck/scenariogen/scenario"
 	"tapedeck/wire"
@@ -37,7 +36,7 @@ func (r *run) replaySession(ctx context.Context, s *scenario.Session, copy int, 
 	rand.Read(sr.trace[:]) // never fails (crypto/rand)
 	for i := range min(len(starts), len(s.Tests)) {
 		intended := r.begin.Add(starts[i])
-		if !service.Sleep(ctx, time.Until(intended)) {
+		if !waitUntil(ctx, intended) {
 			return
 		}
 		if r.plan.Closed() {
