@@ -9,6 +9,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"tapedeck/events"
+	"tapedeck/replayer"
 )
 
 // liveLine is one line on a terminal that is drawn again; elsewhere it prints
@@ -72,7 +73,7 @@ func (p *replayProgress) text() string {
 		planned += s.Planned
 		sum.Passed, sum.Missed, sum.Failed = sum.Passed+s.Tests.Passed, sum.Missed+s.Tests.Missed, sum.Failed+s.Tests.Failed
 		elapsed = max(elapsed, s.Elapsed)
-		if h, err := hdrhistogram.Decode(s.Histogram); err == nil {
+		if h, err := replayer.UnpackHistogram(s.Histogram); err == nil {
 			if latency == nil {
 				latency = h
 			} else {
