@@ -86,8 +86,9 @@ func readmeCommand(command string) ([]string, error) {
 		}, nil
 	case strings.HasPrefix(command, "tapedeck up"):
 		c, _, _ = strings.Cut(c, " --database")
+		direct := strings.ReplaceAll(yourService, "$OUT", "$DEPENDENCY") // no capture stands between
 		return []string{
-			"exec " + yourService + " &service&", "exec " + c + " --listen $NATS &up&", "waitport $SERVICE $NATS", "env NATS_URL=nats://$NATS",
+			"exec " + direct + " &service&", "exec " + c + " --listen $NATS &up&", "waitport $SERVICE $NATS", "env NATS_URL=nats://$NATS",
 		}, nil
 	case strings.HasPrefix(command, "tapedeck mock"):
 		return []string{strings.Replace("exec "+c, yourService, "curl -s -d {} http://$OUT/v1/charges", 1)}, nil
