@@ -57,7 +57,7 @@ func (r *run) sendAll(ctx context.Context) error {
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
-		if err != nil || !service.Sleep(ctx, time.Until(r.begin.Add(t.starts[0]))) || r.plan.Closed() && r.pastEnd(time.Now()) {
+		if err != nil || !r.waitToBegin(ctx, t.starts[0]) || r.plan.Closed() && r.pastEnd(time.Now()) {
 			return nil
 		}
 		select {
@@ -71,6 +71,14 @@ func (r *run) sendAll(ctx context.Context) error {
 		})
 	}
 	return nil
+}
+
+// waitToBegin waits until shortly before a session's first request: the
+// session itself waits for the moment.
+func (r *run) waitToBegin(ctx context.Context, start time.Duration) bool {
+	const lead = 5 * time.Millisecond
+	early := time.Until(r.begin.Add(start)) - lead
+	return early <= 0 && ctx.Err() == nil || service.Sleep(ctx, early)
 }
 
 // maxActive is one session a connection where a session never pauses.

@@ -56,6 +56,7 @@ func (s *Service) Run(ctx context.Context) error {
 			})
 		})
 	}
+	group.Go("shards", s.buryShards)
 	s.deps.Log.Info("waiting for replays", "slots", s.Slots, "archive", s.deps.Archive.String())
 	return group.Wait()
 }
