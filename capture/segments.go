@@ -139,7 +139,7 @@ func (m *messages) end(x *events.Exchange) {
 	for side, b := range bodies {
 		if b != nil {
 			b.Size += m.size[side]
-			b.Kept += m.kept[side]
+			b.Kept = max(0, b.Kept+m.kept[side])
 		}
 	}
 }

@@ -61,29 +61,29 @@ func printMessages(env *Env, messages []*events.Message) {
 		if m.Side == events.Side_RESPONSE {
 			arrow = "◀"
 		}
-		fmt.Fprintf(env.Stdout, "%s %s %s %s\n", env.paint(faint, clock(time.Unix(0, m.Time))), arrow, env.paint(cyan, printable([]byte(m.Type))), messageText(m))
+		fmt.Fprintf(env.Stdout, "%s %s %s%s\n", env.paint(faint, clock(time.Unix(0, m.Time))), arrow, env.paint(cyan, printable([]byte(m.Type))), messageText(m))
 		if kept := int64(len(m.Data)); kept < m.Size {
 			fmt.Fprintf(env.Stdout, "  (%s of %s were kept)\n", shortBytes(kept), shortBytes(m.Size))
 		}
 	}
 }
 
-// messageText is one line where it can be, else lines that are set in.
+// messageText is the rest of the line where it can be, else lines that are set in.
 func messageText(m *events.Message) string {
 	data := m.Data
 	if m.Type == websocket.TypeClose {
 		code := websocket.CloseCode(data)
-		return strings.TrimSpace(fmt.Sprintf("%d %s", code, printable(data[min(len(data), 2):])))
+		return strings.TrimRight(fmt.Sprintf(" %d %s", code, printable(data[min(len(data), 2):])), " ")
 	}
 	shown := data[:min(len(data), maxShown)]
 	if !isText(data) {
-		return fmt.Sprintf("%s\n%s", shortBytes(m.Size), indent(strings.TrimRight(hex.Dump(shown[:min(len(shown), 4096)]), "\n")))
+		return fmt.Sprintf(" %s\n%s", shortBytes(m.Size), indent(strings.TrimRight(hex.Dump(shown[:min(len(shown), 4096)]), "\n")))
 	}
 	text := printable(bytes.TrimRight(shown, "\r\n"))
 	if strings.Contains(text, "\n") {
 		return "\n" + indent(text)
 	}
-	return text
+	return " " + text
 }
 
 // shownStreamMessage is a message for scripts: text where it is text.

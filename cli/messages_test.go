@@ -78,6 +78,13 @@ func TestShowPrintsMessages(t *testing.T) {
 		if open := strings.Contains(out.String(), "still open"); open == ended {
 			t.Errorf("ended %v, shown as open %v", ended, open)
 		}
+		for text, want := range map[string]bool{"ASK": true, "nothing": false} {
+			env, out := captured()
+			list := trafficList{Limit: 10, trafficFlags: trafficFlags{Text: text, Output: "table", Flags: service.Flags{Archive: folder}}}
+			if err := list.Run(t.Context(), env); err != nil || strings.Contains(out.String(), "/chat") != (want && ended) {
+				t.Errorf("ended %v, --text %s: %v\n%s", ended, text, err, out)
+			}
+		}
 		env, out = captured()
 		show.Output = "json"
 		if err := show.Run(t.Context(), env); err != nil {

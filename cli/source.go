@@ -173,7 +173,16 @@ func (s *source) contains(ctx context.Context, r events.Row, text string) bool {
 		s.damaged[tapes.Place{Object: r.Tape.String()}] = err
 		return false
 	}
-	return holds(x, text)
+	return holds(x, text) || s.says(ctx, r, x, text)
+}
+
+// says looks for text in the messages of a stream.
+func (s *source) says(ctx context.Context, r events.Row, x *events.Exchange, text string) bool {
+	messages, err := s.messages(ctx, r, x)
+	if err != nil {
+		s.damaged[tapes.Place{Object: r.Tape.String()}] = err
+	}
+	return slices.ContainsFunc(messages, func(m *events.Message) bool { return bytes.Contains(bytes.ToLower(m.Data), []byte(text)) })
 }
 
 func holds(x *events.Exchange, text string) bool {
