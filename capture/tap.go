@@ -139,11 +139,10 @@ func (t *tap) ended() bool {
 	return t.closed[events.Side_REQUEST] && t.closed[events.Side_RESPONSE]
 }
 
-// announce writes what streams hold, and tells of what is open for more than a
-// second.
+// announce tells of what is open for more than a second.
 func (t *tap) announce(now time.Time) {
-	if k, ok := t.dissector.(wire.Ticker); ok {
-		k.Tick(now)
+	if d, ok := t.dissector.(wire.Ticker); ok {
+		d.Tick(now)
 	}
 	t.sink.announce(now)
 }
