@@ -113,17 +113,20 @@ func (r *recorder) addSegment(g *events.Segment, open *openEntry) (ref *events.R
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.room(proto.Size(g))
+	due := open != nil && open.last != r.builder.ID()
+	if !due && len(g.Messages) == 0 {
+		return nil, false // it is only there to be pointed at
+	}
 	ref, err := r.builder.AddSegment(g)
 	if err != nil {
 		r.log.Error("record segment", "error", err)
 		return nil, false
 	}
-	if open != nil && open.last != r.builder.ID() {
+	if due {
 		r.builder.AddOpen(open.entry, open.endpoint, ref)
-		opened = true
 	}
 	r.closeWhenFull()
-	return ref, opened
+	return ref, due
 }
 
 // openEntry is one on its way into a tape.

@@ -30,9 +30,20 @@ const (
 // Is says that a body with these headers is an event stream that can be read:
 // a content coding hides its lines.
 func Is(headers []*events.Field) bool {
-	kind, _, _ := strings.Cut(events.HeaderValue(headers, "Content-Type"), ";")
-	coding := strings.TrimSpace(events.HeaderValue(headers, "Content-Encoding"))
-	return strings.EqualFold(strings.TrimSpace(kind), "text/event-stream") && (coding == "" || strings.EqualFold(coding, "identity"))
+	kind, coding := value(headers, "Content-Type"), value(headers, "Content-Encoding")
+	kind, _, _ = bytes.Cut(kind, []byte(";"))
+	return bytes.EqualFold(bytes.TrimSpace(kind), []byte("text/event-stream")) &&
+		(len(coding) == 0 || bytes.EqualFold(bytes.TrimSpace(coding), []byte("identity")))
+}
+
+// value is that of a header, without a copy: every answer is looked at.
+func value(headers []*events.Field, name string) []byte {
+	for _, f := range headers {
+		if len(f.Name) == len(name) && strings.EqualFold(string(f.Name), name) {
+			return f.Value
+		}
+	}
+	return nil
 }
 
 // Reader finds the events in a body. It holds one event, up to

@@ -10,7 +10,8 @@
 // the stream: from there on its bytes are counted, and the exchange's failure
 // says that there is a gap.
 //
-//   - connection.go: frames into messages
+//   - frame.go: the frames of one side
+//   - connection.go: those of both as messages
 //   - inflate.go: permessage-deflate
 //   - status.go: close codes as status and class
 package websocket
