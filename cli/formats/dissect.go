@@ -71,9 +71,26 @@ func (d *dissection) data(side events.Side, t time.Time, b []byte) {
 		d.dissector.Data(side, t, b)
 		return
 	}
+	if d.midway {
+		d.detectMidway(t, b)
+		return
+	}
 	d.first = append(d.first, b...)
 	d.pieces = append(d.pieces, piece{t, len(b)})
 	d.detect()
+}
+
+// detectMidway looks for bytes that could be the beginning of a request. The
+// dissector hears of the gap before them, and looks for its place itself.
+func (d *dissection) detectMidway(t time.Time, b []byte) {
+	for _, p := range d.Protocols {
+		if p.Detect(b) == wire.Yes {
+			d.decide(p)
+			d.dissector.Gap(events.Side_REQUEST, 1)
+			d.dissector.Data(events.Side_REQUEST, t, b)
+			return
+		}
+	}
 }
 
 func (d *dissection) detect() {
@@ -87,11 +104,7 @@ func (d *dissection) detect() {
 			undecided = true
 		}
 	}
-	switch {
-	case undecided && len(d.first) < maxDetect:
-	case d.midway: // the middle of a request: the next one may tell
-		d.first, d.pieces = nil, nil
-	default:
+	if !undecided || len(d.first) >= maxDetect {
 		d.decide(&tcp.Protocol{})
 	}
 }

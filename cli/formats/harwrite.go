@@ -132,8 +132,15 @@ func harPostedOf(q *events.Request) *harPosted {
 func harContentOf(a *events.Response) harContent {
 	data := a.Body.GetData()
 	c := harContent{Size: number(a.Body.GetSize()), MimeType: mimeType(a.Headers)}
-	if len(data) > 0 {
-		c.Text, c.Encoding, c.Raw = shownBody(a.Headers, data)
+	if len(data) == 0 {
+		return c
+	}
+	c.Text, c.Encoding, c.Raw = shownBody(a.Headers, data)
+	if plain := len(c.Text); c.Raw != nil { // the format's size is that of the content, unpacked
+		if c.Encoding != "" {
+			plain = base64.StdEncoding.DecodedLen(plain) - strings.Count(c.Text[max(0, plain-2):], "=")
+		}
+		c.Size = number(plain)
 	}
 	return c
 }
