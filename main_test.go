@@ -50,6 +50,11 @@ func params(dir string) testscript.Params {
 		Dir: dir,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
+			formats, err := filepath.Abs("cli/formats/testdata")
+			if err != nil {
+				return err
+			}
+			e.Setenv("FORMATS", formats)
 			for _, v := range e.Vars {
 				if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "TAPEDECK_") {
 					e.Setenv(name, "")
