@@ -78,13 +78,18 @@ func (i *Import) Add(x *events.Exchange) error {
 	id := s.Begin(time.Unix(0, x.Request.FirstByte))
 	x.Id = id[:]
 	s.Head(x)
-	unkept := s.bodies(id, x)
+	missing := s.bodies(id, x)
 	u := s.take(id)
 	s.endBodies(u, x)
-	for side, n := range unkept {
-		if u.bodies[side] != nil { // counted what it was shown
-			bodyOf(x, events.Side(side)).Size += n
+	for side, m := range missing {
+		if m.bytes == 0 {
+			continue
 		}
+		b := bodyOf(x, events.Side(side))
+		if u.bodies[side] != nil { // counted what it was shown
+			b.Size += m.bytes
+		}
+		b.Hmac = m.hmac // that of a part would pass for the whole's
 	}
 	i.recorder.redactor.Head(x)
 	entry, endpoint := s.entry(x)
@@ -96,9 +101,14 @@ func (i *Import) Add(x *events.Exchange) error {
 	return i.err
 }
 
-// bodies shows the sink what lies beyond the inline part of each body, and
-// returns how much of each is missing from the source.
-func (s *sink) bodies(id events.ID, x *events.Exchange) (unkept [3]int64) {
+// missing is what the source does not have of a body.
+type missing struct {
+	bytes int64
+	hmac  []byte // of the whole, where the source knows it
+}
+
+// bodies shows the sink what lies beyond the inline part of each body.
+func (s *sink) bodies(id events.ID, x *events.Exchange) (m [3]missing) {
 	for _, side := range []events.Side{events.Side_REQUEST, events.Side_RESPONSE} {
 		b := bodyOf(x, side)
 		if b == nil {
@@ -106,14 +116,14 @@ func (s *sink) bodies(id events.ID, x *events.Exchange) (unkept [3]int64) {
 		}
 		b.Kept = int64(len(b.Data))
 		b.Size = max(b.Size, b.Kept)
-		unkept[side] = b.Size - b.Kept
+		m[side] = missing{b.Size - b.Kept, b.Hmac}
 		if len(b.Data) > events.BodyInline {
 			rest := b.Data[events.BodyInline:]
 			b.Data = bytes.Clone(b.Data[:events.BodyInline])
 			s.Body(id, side, events.BodyInline, rest)
 		}
 	}
-	return unkept
+	return m
 }
 
 func bodyOf(x *events.Exchange, side events.Side) *events.Body {
