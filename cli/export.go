@@ -41,11 +41,11 @@ func (c *exportCommand) Run(ctx context.Context, env *Env) error {
 		return err
 	}
 	defer from.close()
-	rows, err := from.rows(ctx, q, c.Limit)
+	rows, err := from.chosen(ctx, q, c.Limit)
 	if err != nil {
 		return err
 	}
-	e := &exporting{env: env, source: from, leftOut: map[string]int{}, line: liveLine{env: env}}
+	e := &exporting{env: env, tapes: newTapeReader(from, rows), leftOut: map[string]int{}, line: liveLine{env: env}}
 	if err := e.to(c.Output, func(w io.Writer) error { return e.write(ctx, c.format(), w, rows) }); err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
@@ -89,7 +89,7 @@ func (c *exportCommand) query(now time.Time) (query, error) {
 // exporting is one run of export.
 type exporting struct {
 	env     *Env
-	source  *source
+	tapes   *tapeReader
 	written int
 	tokens  int // exchanges with a redacted credential
 	leftOut map[string]int
@@ -136,11 +136,7 @@ func (e *exporting) write(ctx context.Context, format string, w io.Writer, rows 
 }
 
 func (e *exporting) one(ctx context.Context, out formats.Writer, r events.Row) error {
-	if r.Open {
-		e.leftOut["still open"]++
-		return nil
-	}
-	x, err := e.source.exchange(ctx, r)
+	x, err := e.tapes.exchange(ctx, r)
 	if err != nil { // hides itself only
 		e.leftOut["can't be read"]++
 		e.unread = err
