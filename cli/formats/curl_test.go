@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,10 +38,11 @@ func requests() []*events.Exchange {
 	return []*events.Exchange{quoted, at, binary, head, odd, broken}
 }
 
-// serve is a server that remembers what it was asked.
-func serve(t *testing.T) (url string, seen *[]got) {
+// serve is a server that remembers what it was asked; seen takes it.
+func serve(t *testing.T) (url string, seen func() []got) {
 	t.Helper()
-	seen = new([]got)
+	var mu sync.Mutex
+	var all []got
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		var headers strings.Builder
@@ -49,10 +51,17 @@ func serve(t *testing.T) (url string, seen *[]got) {
 				headers.WriteString(name + "=" + strings.Join(values, "; ") + "\n")
 			}
 		}
-		*seen = append(*seen, got{r.Method, r.RequestURI, headers.String(), string(body)})
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, got{r.Method, r.RequestURI, headers.String(), string(body)})
 	}))
 	t.Cleanup(s.Close)
-	return s.URL, seen
+	return s.URL, func() []got {
+		mu.Lock()
+		defer mu.Unlock()
+		defer func() { all = nil }()
+		return all
+	}
 }
 
 func wanted() []got {
@@ -81,9 +90,8 @@ func TestCurlScriptReplays(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, shell := range []string{"sh", "bash"} {
-		*seen = nil
 		out := run(t, folder, []string{"TARGET=" + url}, shell, script)
-		equal(t, *seen, wanted())
+		equal(t, seen(), wanted())
 		equal(t, out, "200 recorded 200\n200 recorded 201\n200 recorded 200\n200 recorded 404\n200 recorded 200\n200 recorded 200\n")
 	}
 	entries, err := os.ReadDir(folder)
