@@ -1,7 +1,8 @@
 // Package formats reads and writes recorded traffic in the formats of others.
 //
-//   - har.go, harread.go, harwrite.go: HTTP Archive 1.2, of browsers, Charles,
-//     Proxyman, and our own, which carries what the format has no field for
+//   - har.go, harread.go, harbody.go, hartimes.go, harwrite.go: HTTP Archive
+//     1.2, of browsers, Charles, Proxyman, and our own, which carries what the
+//     format has no field for
 //   - gor.go: GoReplay's files
 //   - pcap.go, tcpstream.go, dissect.go: pcap and pcapng, TCP put together and
 //     shown to the dissectors of package wire
