@@ -55,7 +55,7 @@ const maxDepth = 16
 
 // writeShape writes a message with its fields in the order of their numbers
 // and with classes in place of volatile texts. Without a descriptor a field of
-// bytes is a text when it is one, a message when it reads as one, and bytes
+// bytes is a text when it is a line of one, a message when it reads as one, and bytes
 // otherwise; a guess, and the same one for equal bytes.
 func writeShape(h hash.Hash, message []byte, depth int) {
 	fields, ok := fieldsOf(message)
@@ -70,7 +70,7 @@ func writeShape(h hash.Hash, message []byte, depth int) {
 		switch {
 		case f.kind != protowire.BytesType:
 			writeText(h, f.value)
-		case isText(f.value):
+		case isLine(f.value):
 			writeText(h, []byte(shapeOfText(string(f.value))))
 		default:
 			writeShape(h, f.value, depth+1)
@@ -78,9 +78,11 @@ func writeShape(h hash.Hash, message []byte, depth int) {
 	}
 }
 
-func isText(b []byte) bool {
+// isLine is a text without line breaks: a message that holds a text of the
+// right length could be taken for one with them.
+func isLine(b []byte) bool {
 	for _, c := range b {
-		if c < ' ' && c != '\n' && c != '\r' && c != '\t' {
+		if c < ' ' {
 			return false
 		}
 	}
