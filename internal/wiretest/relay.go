@@ -58,6 +58,7 @@ type Relay struct {
 	t           testing.TB
 	mu          sync.Mutex
 	connections []*recording
+	sockets     []net.Conn
 	relays      sync.WaitGroup
 }
 
@@ -74,7 +75,6 @@ func NewRelay(t testing.TB, to string) *Relay {
 		t.Fatal(err)
 	}
 	r := &Relay{t: t, Address: l.Addr().String()}
-	t.Cleanup(func() { l.Close() })
 	r.relays.Go(func() {
 		for {
 			client, err := l.Accept()
@@ -84,7 +84,15 @@ func NewRelay(t testing.TB, to string) *Relay {
 			r.relays.Go(func() { r.relay(client, to) })
 		}
 	})
-	t.Cleanup(func() { l.Close(); r.relays.Wait() })
+	t.Cleanup(func() {
+		l.Close()
+		r.mu.Lock()
+		for _, socket := range r.sockets {
+			socket.Close()
+		}
+		r.mu.Unlock()
+		r.relays.Wait()
+	})
 	return r
 }
 
@@ -99,6 +107,7 @@ func (r *Relay) relay(client net.Conn, to string) {
 	c := &recording{}
 	r.mu.Lock()
 	r.connections = append(r.connections, c)
+	r.sockets = append(r.sockets, client, server)
 	r.mu.Unlock()
 	var both sync.WaitGroup
 	both.Go(func() { c.copy(events.Side_REQUEST, server, client) })
@@ -134,10 +143,11 @@ func (c *recording) add(chunk Chunk) {
 }
 
 // Connections waits until n connections have ended and returns what was said
-// on each of them.
-func (r *Relay) Connections(n int) [][]Chunk {
+// on each of them. It calls end now and then, which should end them.
+func (r *Relay) Connections(n int, end func()) [][]Chunk {
 	r.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); <-time.After(time.Millisecond) {
+		end()
 		if all := r.ended(); len(all) >= n {
 			return all
 		}

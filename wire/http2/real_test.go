@@ -97,9 +97,8 @@ func TestManyStreams(t *testing.T) {
 		})
 	}
 	all.Wait()
-	tr.CloseIdleConnections()
 	count := 0
-	for _, chunks := range relay.Connections(1) {
+	for _, chunks := range relay.Connections(1, tr.CloseIdleConnections) {
 		for _, x := range dissected(t, chunks).Ended {
 			count++
 			var n int
@@ -141,8 +140,7 @@ func TestLongBodiesAndHeads(t *testing.T) {
 		}
 		response.Body.Close()
 	}
-	tr.CloseIdleConnections()
-	s := dissected(t, relay.Connections(1)[0])
+	s := dissected(t, relay.Connections(1, tr.CloseIdleConnections)[0])
 	if len(s.Ended) != 2 {
 		t.Fatalf("%d exchanges, want 2", len(s.Ended))
 	}
@@ -207,9 +205,8 @@ func TestTrouble(t *testing.T) {
 	upload, more := io.Pipe()
 	do(t.Context(), "POST", "/early", upload)
 	more.Close()
-	tr.CloseIdleConnections()
 	got := map[string]string{}
-	for _, x := range dissected(t, relay.Connections(1)[0]).Ended {
+	for _, x := range dissected(t, relay.Connections(1, tr.CloseIdleConnections)[0]).Ended {
 		got[x.Request.Target] = fmt.Sprintf("%s %d %s %s", x.Request.Method, len(x.Interim), x.Response.GetStatus(), x.Failure)
 	}
 	want := map[string]string{
@@ -238,7 +235,7 @@ func TestCurl(t *testing.T) {
 		}
 	}
 	var got []string
-	for _, chunks := range relay.Connections(2) {
+	for _, chunks := range relay.Connections(2, func() {}) {
 		for _, x := range dissected(t, chunks).Ended {
 			got = append(got, fmt.Sprintf("%s %s %s %s > %s %s%s", x.Request.Method, x.Request.Target, x.Request.Body.Data, events.HeaderValue(x.Request.Headers, "content-type"), x.Response.Status, x.Response.Body.Data, x.Failure))
 		}
@@ -262,8 +259,7 @@ func TestTimes(t *testing.T) {
 	io.Copy(io.Discard, response.Body)
 	response.Body.Close()
 	after := time.Now()
-	tr.CloseIdleConnections()
-	x := dissected(t, relay.Connections(1)[0]).Ended[0]
+	x := dissected(t, relay.Connections(1, tr.CloseIdleConnections)[0]).Ended[0]
 	times := []int64{before.UnixNano(), x.Request.FirstByte, x.Request.LastByte, x.Response.FirstByte, x.Response.LastByte, after.UnixNano()}
 	if !slices.IsSorted(times) {
 		t.Errorf("times are out of order: %v", times)
