@@ -4,8 +4,8 @@ import (
 	"tapedeck/events"
 )
 
-// The status codes, by number.
-var codes = [...]string{
+// The status codes by number.
+var names = [...]string{
 	"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
 	"RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
 }
@@ -36,15 +36,15 @@ func Status(x *events.Exchange) string {
 func codeName(number string) string {
 	n := 0
 	for _, c := range []byte(number) {
-		if c < '0' || c > '9' || n >= len(codes) {
+		if c < '0' || c > '9' || n >= len(names) {
 			return "UNKNOWN"
 		}
 		n = n*10 + int(c-'0')
 	}
-	if n >= len(codes) {
+	if n >= len(names) {
 		return "UNKNOWN"
 	}
-	return codes[n]
+	return names[n]
 }
 
 // fromHTTP is the table "HTTP to gRPC Status Code Mapping" of gRPC's documentation.
