@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -13,10 +14,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"tapedeck/cli/demo"
+	"tapedeck/events"
 	"tapedeck/internal/broker"
+	"tapedeck/internal/pgtest"
+	"tapedeck/internal/tool"
 )
 
 func TestMain(m *testing.M) {
@@ -25,11 +31,28 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs cli/testdata through the real main: each tapedeck in a
 // script is a process of its own.
-func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir: "cli/testdata",
+func TestScripts(t *testing.T) { testscript.Run(t, params(t, "cli/testdata")) }
+
+// TestScriptsWithDatabase runs those that need an index; each has an empty one
+// in $DSN.
+func TestScriptsWithDatabase(t *testing.T) {
+	p := params(t, "cli/testdata/database")
+	clean := p.Setup
+	p.Setup = func(e *testscript.Env) error {
+		e.Setenv("DSN", pgtest.New(t))
+		return clean(e)
+	}
+	// The databases are dropped when this test ends, so its scripts run within it.
+	t.Run("scripts", func(t *testing.T) { testscript.Run(t, p) })
+}
+
+func params(t *testing.T, dir string) testscript.Params {
+	natsCLI := filepath.Dir(tool.NATS.Require(t))
+	return testscript.Params{
+		Dir: dir,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("PATH", e.Getenv("PATH")+string(os.PathListSeparator)+natsCLI)
 			for _, v := range e.Vars {
 				if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "TAPEDECK_") {
 					e.Setenv(name, "")
@@ -38,16 +61,19 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ports":    ports,
-			"natsd":    natsd,
-			"occupy":   occupy,
-			"waitport": waitport,
 			"code":     code,
+			"cut-tape": cutTape,
 			"drive":    drive,
 			"last-id":  lastID,
-			"cut-tape": cutTape,
+			"natsd":    natsd,
+			"occupy":   occupy,
+			"ports":    ports,
+			"result":   result,
+			"steps":    steps,
+			"until":    until,
+			"waitport": waitport,
 		},
-	})
+	}
 }
 
 // ports NAME…: sets each variable to a free address on loopback.
@@ -99,6 +125,51 @@ func drive(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	_, err = demo.Drive(context.Background(), args[0], rounds)
 	ts.Check(err)
+}
+
+// until TEXT COMMAND…: runs a command again and again until it prints TEXT.
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	poll(ts, strings.Join(args[1:], " ")+" never printed "+args[0], func() bool {
+		return ts.Exec(args[1], args[2:]...) == nil && strings.Contains(ts.ReadFile("stdout"), args[0])
+	})
+}
+
+// steps N: runs the N next steps that the demo printed, each as a shell does.
+func steps(ts *testscript.TestScript, _ bool, args []string) {
+	_, next, _ := strings.Cut(ts.ReadFile("stdout"), "Next steps\n")
+	run := 0
+	for line := range strings.Lines(next) {
+		line = strings.TrimSpace(line)
+		if !strings.HasPrefix(line, "tapedeck ") {
+			continue
+		}
+		run++
+		if err := ts.Exec("sh", "-c", line); err != nil {
+			ts.Fatalf("step %s: %v", line, err)
+		}
+	}
+	if strconv.Itoa(run) != args[0] {
+		ts.Fatalf("%d next steps, want %s", run, args[0])
+	}
+}
+
+// result ADDRESS ID VERDICT: waits for the result of a replay.
+func result(ts *testscript.TestScript, _ bool, args []string) {
+	conn, err := nats.Connect("nats://" + args[0])
+	ts.Check(err)
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	ts.Check(err)
+	stream, err := js.Stream(context.Background(), events.StreamResults)
+	ts.Check(err)
+	var got events.ReplayResult
+	poll(ts, "no result of replay "+args[1], func() bool {
+		msg, err := stream.GetLastMsgForSubject(context.Background(), events.ReplayResultSubject(args[1]))
+		return err == nil && json.Unmarshal(msg.Data, &got) == nil
+	})
+	if string(got.Verdict) != args[2] {
+		ts.Fatalf("verdict %s (%s), want %s", got.Verdict, got.Reason, args[2])
+	}
 }
 
 // last-id NAME: the id in the last row of the list that was printed.

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -169,6 +171,7 @@ func play(t testing.TB, tapes []*events.Tape) *recorded {
 		}
 	}
 	out := &recorded{}
+	defer out.sort()
 	for _, tape := range tapes {
 		if out.last == nil || tape.Header.Number > out.last.Number {
 			out.last = tape.Header
@@ -204,6 +207,13 @@ func play(t testing.TB, tapes []*events.Tape) *recorded {
 	return out
 }
 
+// sort puts exchanges into the order of their beginning: several tapes are
+// published at once, and arrive in any order.
+func (r *recorded) sort() {
+	slices.SortFunc(r.exchanges, func(a, b *events.Exchange) int { return bytes.Compare(a.Id, b.Id) })
+	slices.SortFunc(r.rows, func(a, b events.Row) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+}
+
 func quietLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func TestRecordsAnHTTPService(t *testing.T) {
@@ -215,7 +225,7 @@ func TestRecordsAnHTTPService(t *testing.T) {
 		fmt.Fprintf(w, "%s %s %s", r.Method, r.URL, body)
 	}))
 	defer app.Close()
-	c := start(t, Config{Inbound: []string{"0=" + address(app)}, Consumers: []string{"archiver", "indexer"}}, Deps{JS: js})
+	c := start(t, Config{Inbound: []string{"0=" + address(app)}}, Deps{JS: js})
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	for i := range 20 {

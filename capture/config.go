@@ -24,15 +24,14 @@ type Config struct {
 	Version   string `name:"version" env:"TAPEDECK_VERSION" placeholder:"VERSION" help:"Version of the service."`
 	Instance  string `name:"instance" env:"TAPEDECK_INSTANCE" placeholder:"NAME" help:"Instance of the service. Default: the host's name."`
 
-	MaxBody      Bytes         `name:"max-body" env:"TAPEDECK_MAX_BODY" default:"1MiB" placeholder:"SIZE" help:"Keep at most this of each body; 0 keeps all."`
+	MaxBody      Bytes         `name:"max-body" env:"TAPEDECK_MAX_BODY" default:"1MiB" placeholder:"SIZE" help:"Keep at most this of each body; 0 keeps all. Default: ${default}."`
 	TapeAge      time.Duration `name:"tape-age" env:"TAPEDECK_TAPE_AGE" default:"1s" help:"Close a tape after this time; up to five times later for a quiet service."`
 	OnPressure   string        `name:"on-pressure" env:"TAPEDECK_ON_PRESSURE" default:"drop" enum:"drop,block" help:"When recording can't keep up: drop (and count) exchanges, or block the traffic."`
-	Buffer       Bytes         `name:"buffer" env:"TAPEDECK_BUFFER" default:"64MiB" placeholder:"SIZE" help:"Memory for relayed bytes that are not recorded yet, in all."`
+	Buffer       Bytes         `name:"buffer" env:"TAPEDECK_BUFFER" default:"64MiB" placeholder:"SIZE" help:"Memory for relayed bytes that are not recorded yet, in all. Default: ${default}."`
 	Redact       string        `name:"redact" env:"TAPEDECK_REDACT" default:"headers" enum:"headers,off" help:"Replace credentials by tokens before anything is written: headers (with cookies, URLs and token-like JSON keys), or off."`
 	RedactionKey string        `name:"redaction-key" placeholder:"FILE" help:"File of the redaction key, made at first use. Default: redaction.key in --data. The variable TAPEDECK_REDACTION_KEY wins."`
 	Spool        string        `name:"spool" env:"TAPEDECK_SPOOL" placeholder:"DIR" help:"Folder for tapes that can't be published. Default: spool in --data."`
-	SpoolSize    Bytes         `name:"spool-size" env:"TAPEDECK_SPOOL_SIZE" default:"1GiB" placeholder:"SIZE" help:"Bound of the spool; beyond it tapes are dropped and counted."`
-	Consumers    []string      `name:"consumers" env:"TAPEDECK_CONSUMERS" sep:"," default:"archiver,indexer" placeholder:"NAME" help:"Durable consumers of CAPTURED that must exist; tapes are spooled while one is missing."`
+	SpoolSize    Bytes         `name:"spool-size" env:"TAPEDECK_SPOOL_SIZE" default:"1GiB" placeholder:"SIZE" help:"Bound of the spool; beyond it tapes are dropped and counted. Default: ${default}."`
 	Tag          []string      `name:"tag" env:"TAPEDECK_TAG" sep:"," placeholder:"HEADER" help:"Request header that becomes a tag. Repeatable."`
 	DrainTimeout time.Duration `name:"drain-timeout" env:"TAPEDECK_DRAIN_TIMEOUT" default:"5s" help:"At the end, how long connections with a request under way may go on."`
 
@@ -78,9 +77,6 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Redact, "headers")
 	setDefault(&c.SpoolSize, 1<<30)
 	setDefault(&c.DrainTimeout, 5*time.Second)
-	if c.Consumers == nil { // in one process: those that are there with or without an index
-		c.Consumers = events.Durables(events.StreamCaptured, false)
-	}
 	return c
 }
 

@@ -29,21 +29,20 @@ const (
 // disconnect means that the tape's fate is unknown, so it is spooled and
 // published again under the same id, which both sinks know to be the same.
 type publisher struct {
-	js        jetstream.JetStream // nil: everything is spooled
-	consumers []string            // of CAPTURED, that must exist
-	spool     *spool.Spool
-	workload  *events.Workload
-	source    string // CloudEvents source
-	block     bool
-	lost      func(t *closedTape, reason string)
-	log       *slog.Logger
-	metrics   *metrics
+	js       jetstream.JetStream // nil: everything is spooled
+	spool    *spool.Spool
+	workload *events.Workload
+	source   string // CloudEvents source
+	lost     func(t *closedTape, reason string)
+	log      *slog.Logger
+	metrics  *metrics
 
 	fresh chan *closedTape
 	ready atomic.Bool // connected, and every consumer is there
 	why   string      // not, as last logged; of watch
 	poke  chan struct{}
 
+	once    sync.Once
 	checked chan struct{} // closed when watch has looked for the first time
 	drains  sync.Mutex    // of the spool: one at a time
 }
@@ -52,20 +51,10 @@ func newPublisher() *publisher {
 	return &publisher{fresh: make(chan *closedTape, freshTapes), poke: make(chan struct{}, 1), checked: make(chan struct{})}
 }
 
-// take hands a tape over. A recorder that may not lose anything waits;
-// otherwise false says that there is no room.
-func (p *publisher) take(t *closedTape) bool {
-	if p.block {
-		p.fresh <- t
-		return true
-	}
-	select {
-	case p.fresh <- t:
-		return true
-	default:
-		return false
-	}
-}
+// take hands a tape over. It waits for room: what comes meanwhile queues before
+// the dissectors, and there is the one place where recording is given up for
+// traffic's sake, exchange by exchange.
+func (p *publisher) take(t *closedTape) { p.fresh <- t }
 
 // run publishes until fresh is closed and empty; ctx ends waiting for the
 // server early, what is left goes to the spool.
@@ -90,6 +79,7 @@ func (p *publisher) store(ctx context.Context, t *closedTape) {
 			return
 		}
 		p.log.Warn("publish tape, spooling it", "tape", t.id, "error", err)
+		p.ready.Store(false) // the next ones need not wait as long; watch looks again
 	}
 	if err := p.spool.Put(t.id, t.bytes); err != nil {
 		p.log.Error("tape is lost", "tape", t.id, "exchanges", t.exchanges, "error", err)
@@ -123,33 +113,35 @@ func (p *publisher) send(ctx context.Context, id events.ID, w *events.Workload, 
 // watch keeps ready: connected, and each durable consumer of CAPTURED exists.
 // Interest would delete what a missing one has not seen.
 func (p *publisher) watch(ctx context.Context) {
-	var next time.Time
+	var last time.Time
 	connected := false
-	p.check(ctx, p.js != nil && p.js.Conn().IsConnected())
-	close(p.checked)
 	for {
-		now, up := time.Now(), p.js != nil && p.js.Conn().IsConnected()
-		if up != connected || up && now.After(next) {
-			connected = up
-			ok := p.check(ctx, up)
-			next = now.Add(checkEvery)
-			if !ok {
-				next = now.Add(recheckEvery)
-			}
+		up := p.js != nil && p.js.Conn().IsConnected()
+		if up != connected || last.IsZero() || up && time.Since(last) > p.interval() {
+			connected, last = up, time.Now()
+			p.check(ctx, up)
 		}
+		p.once.Do(func() { close(p.checked) })
 		if !service.Sleep(ctx, 100*time.Millisecond) {
 			return
 		}
 	}
 }
 
-func (p *publisher) check(ctx context.Context, connected bool) bool {
+func (p *publisher) interval() time.Duration {
+	if p.ready.Load() {
+		return checkEvery
+	}
+	return recheckEvery
+}
+
+func (p *publisher) check(ctx context.Context, connected bool) {
 	err := errors.New("not connected to NATS")
 	if connected {
 		err = p.missing(ctx)
 	}
 	if err != nil && ctx.Err() != nil {
-		return false
+		return
 	}
 	was := p.ready.Swap(err == nil)
 	switch {
@@ -165,18 +157,12 @@ func (p *publisher) check(ctx context.Context, connected bool) bool {
 		p.why = err.Error()
 		p.log.Warn("tapes go to the spool until they can be published", "reason", err)
 	}
-	return err == nil
 }
 
 func (p *publisher) missing(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	for _, name := range p.consumers {
-		if _, err := p.js.Consumer(ctx, events.StreamCaptured, name); err != nil {
-			return fmt.Errorf("consumer %s/%s (made by `tapedeck admin setup`): %w", events.StreamCaptured, name, err)
-		}
-	}
-	return nil
+	return events.CheckSinks(ctx, p.js)
 }
 
 func (p *publisher) wake() {
@@ -236,6 +222,7 @@ func (p *publisher) unspool(ctx context.Context, id events.ID) error {
 		return err
 	}
 	if err := p.send(ctx, id, tape.Header.Workload, tape.Bytes(), "spool"); err != nil {
+		p.ready.Store(false)
 		return err
 	}
 	return p.spool.Remove(id)

@@ -9,7 +9,6 @@ import (
 
 	"tapedeck/capture/redact"
 	"tapedeck/events"
-	"tapedeck/wire"
 )
 
 const (
@@ -33,8 +32,8 @@ type recorder struct {
 	age      time.Duration
 	log      *slog.Logger
 	metrics  *metrics
-	publish  func(*closedTape) bool // takes it, or says that it can't
-	spooled  func() int             // tapes in the spool
+	publish  func(*closedTape) // takes it; may wait
+	spooled  func() int        // tapes in the spool
 
 	begun atomic.Uint64
 
@@ -210,10 +209,7 @@ func (r *recorder) close(now time.Time, last bool) {
 	}
 	r.metrics.tapes.Inc()
 	r.metrics.tapeBytes.Observe(float64(len(raw)))
-	if !r.publish(t) {
-		r.taped -= uint64(t.exchanges)
-		r.count(wire.DropPressure, uint64(t.exchanges))
-	}
+	r.publish(t)
 }
 
 func (r *recorder) counters() *events.Counters {

@@ -72,6 +72,9 @@ func (s *session) readEnded(to, from *net.TCPConn, t *tap, side events.Side, err
 		to.CloseWrite()
 		return
 	}
+	if errors.Is(err, net.ErrClosed) {
+		err = nil // our own doing, at the end or for the other side's failure: not the connection's
+	}
 	t.close(side, err)
 	reset(to)
 	reset(from)

@@ -62,8 +62,9 @@ func (c *watchedConn) Read(b []byte) (int, error) {
 }
 
 func (c *watchedConn) Close() error {
+	err := c.Conn.Close()
 	c.ended()
-	return c.Conn.Close()
+	return err
 }
 
 func (c *watchedConn) ended() { c.once.Do(func() { c.of.live.Add(-1) }) }

@@ -48,6 +48,13 @@ func Commands() []Command {
 				"mock checkout -- npm start  # develop without the real dependencies",
 				"mock checkout --listen payments.internal=8082  # until Ctrl-C",
 			}},
+		{Name: "up", Group: People, Help: "Every service in one process: a tapedeck for a team, or to try.",
+			New: func() any { return new(upCommand) },
+			Examples: []string{
+				"up  # with an embedded NATS on 127.0.0.1:4222 and an archive in .tapedeck",
+				"up --inbound 8080=localhost:3000 --service shop  # and a capture",
+				"up --database $DSN --archive 's3://tapes/prod?endpoint=https://s3.example&region=eu'  # with an index and S3",
+			}},
 		{Name: "capture", Group: Services, Help: "Relay and record a service's traffic (the sidecar).",
 			New: func() any { return new(captureCommand) },
 			Examples: []string{
@@ -62,6 +69,12 @@ func Commands() []Command {
 		{Name: "scenariogen", Group: Services, Help: "Make scenarios on request.",
 			New:      func() any { return new(scenariogenCommand) },
 			Examples: []string{"scenariogen --nats nats://nats:4222 --archive 's3://tapes/prod?endpoint=https://s3.example&region=eu'"}},
+		{Name: "replayer", Group: Services, Help: "Replay scenarios on request.",
+			New:      func() any { return new(replayerCommand) },
+			Examples: []string{"replayer --nats nats://nats:4222 --archive 's3://tapes/prod?endpoint=https://s3.example&region=eu' --allow-target '*.staging.svc'"}},
+		{Name: "mocksrv", Group: Services, Help: "Mock dependencies for replays.",
+			New:      func() any { return new(mocksrvCommand) },
+			Examples: []string{"mocksrv --nats nats://nats:4222 --archive 's3://tapes/prod?endpoint=https://s3.example&region=eu' --mock-host 0.0.0.0 --mock-advertise mocks.default.svc"}},
 		{Name: "admin", Group: Operations, Help: "Set up and look after what tapedeck runs on.",
 			New: func() any { return new(adminCommand) },
 			Examples: []string{

@@ -6,20 +6,23 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"tapedeck/capture"
+	"tapedeck/capture/spool"
 	"tapedeck/events"
 	"tapedeck/internal/service"
+	"tapedeck/wire/tcp"
 )
 
 // recordGrace is how long CMD may take to end before it is killed.
 const recordGrace = 10 * time.Second
 
 type recordCommand struct {
-	service.Flags  `group:"Stores"`
-	capture.Config `embed:"" group:"Capture"`
+	service.Flags  `group:"Stores:"`
+	capture.Config `embed:"" group:"Capture:"`
 }
 
 // Run records until CMD ends or Ctrl-C.
@@ -93,6 +96,7 @@ func (r *recorder) report(env *Env, rows []events.Row) {
 	w := env.Stdout
 	if r.stack.embedded == nil {
 		fmt.Fprintf(w, "recorded %s to %s\n", strings.Join(r.services(), ", "), r.stack.conn.ConnectedUrlRedacted())
+		r.adviseSpool(env)
 		return
 	}
 	fmt.Fprintf(w, "\nrecorded %s in %s\n", plural(len(rows), "exchange"), shortDuration(r.to.Sub(r.from).Round(100*time.Millisecond)))
@@ -110,6 +114,28 @@ func (r *recorder) report(env *Env, rows []events.Row) {
 	}
 }
 
+// opaqueHosts are the hosts that were called in a protocol that is not read.
+func opaqueHosts(rows []events.Row) []string {
+	return dependenciesOf(slices.DeleteFunc(slices.Clone(rows), func(r events.Row) bool { return r.Protocol != tcp.Name }))
+}
+
+// adviseSpool says what NATS did not take.
+func (r *recorder) adviseSpool(env *Env) {
+	waiting := 0
+	for _, c := range r.configs {
+		folder := c.Spool
+		if folder == "" {
+			folder = filepath.Join(r.stack.Data, "spool")
+		}
+		if kept, err := spool.Open(folder, 0); err == nil {
+			waiting += kept.Tapes()
+		}
+	}
+	if waiting > 0 {
+		fmt.Fprintf(env.Stdout, "%s could not be sent and wait in --data: the next record with --nats and this folder sends them\n", plural(waiting, "tape"))
+	}
+}
+
 // advise says why a direction is missing and what to try.
 func (r *recorder) advise(env *Env, rows []events.Row) {
 	var inbound, outbound bool
@@ -120,6 +146,9 @@ func (r *recorder) advise(env *Env, rows []events.Row) {
 	w := env.Stdout
 	if !inbound {
 		fmt.Fprint(w, "\nNo inbound exchange: callers must use the LISTEN port of --inbound LISTEN=UPSTREAM, not the service's own.\n")
+	}
+	if opaque := opaqueHosts(rows); len(opaque) > 0 {
+		fmt.Fprintf(w, "\nRecorded as connections only, because TLS is not opened: %s\n", strings.Join(opaque, ", "))
 	}
 	if outbound {
 		return

@@ -44,11 +44,11 @@ const drainPatience = time.Minute
 func (s *stack) startRecorder(ctx context.Context, configs []capture.Config) (*recorder, error) {
 	// Workers outlive ctx: they end when the last tape is in.
 	r := &recorder{stack: s, captures: service.NewGroup(ctx), workers: service.NewGroup(context.WithoutCancel(ctx)), from: time.Now().UTC()}
+	if err := service.CheckStreams(ctx, s.js, events.StreamCaptured); err != nil {
+		return nil, err // it would be spooled, and nobody looks there at the end
+	}
 	var services []*capture.Service
 	for _, c := range configs {
-		if s.embedded != nil {
-			c.Consumers = events.Durables(events.StreamCaptured, s.Database != "")
-		}
 		// Several captures in one process are told apart by a label.
 		metrics := prometheus.WrapRegistererWith(prometheus.Labels{"workload": c.Service}, s.debug.Registry)
 		capturing, err := s.capture(c, metrics)
@@ -63,6 +63,7 @@ func (s *stack) startRecorder(ctx context.Context, configs []capture.Config) (*r
 		}
 	}
 	r.workers.Go("http", s.debug.Run)
+	context.AfterFunc(r.workers.Context(), r.captures.Stop) // nobody archives any more
 	for i, capturing := range services {
 		r.captures.Go("capture "+r.configs[i].Service, capturing.Run)
 	}
@@ -93,7 +94,7 @@ func (r *recorder) finish() ([]events.Row, error) {
 	r.to = time.Now().UTC()
 	var rows []events.Row
 	if r.stack.embedded != nil {
-		err = errors.Join(err, r.drain())
+		err = errors.Join(err, drain(r.workers.Context(), r.stack))
 	}
 	r.workers.Stop()
 	if err := errors.Join(err, r.workers.Wait()); err != nil {
@@ -105,12 +106,12 @@ func (r *recorder) finish() ([]events.Row, error) {
 	return rows, err
 }
 
-// drain waits until the workers have taken everything.
-func (r *recorder) drain() error {
-	ctx, cancel := context.WithTimeout(r.workers.Context(), drainPatience)
+// drain waits until the workers have taken everything that was captured.
+func drain(ctx context.Context, s *stack) error {
+	ctx, cancel := context.WithTimeout(ctx, drainPatience)
 	defer cancel()
 	for {
-		waiting, err := unhandled(ctx, r.stack.js, r.stack.Database != "")
+		waiting, err := unhandled(ctx, s.js, s.Database != "")
 		if err == nil && waiting == 0 {
 			return nil
 		}
@@ -176,12 +177,23 @@ func (r *recorder) proxy() string {
 	return ""
 }
 
-// variables are the environment of CMD.
+// variables are the environment of CMD. What is recorded by its own listener
+// does not pass the proxy as well.
 func (r *recorder) variables() []string {
-	if p := r.proxy(); p != "" {
-		return proxyVariables(p)
+	p := r.proxy()
+	if p == "" {
+		return nil
 	}
-	return nil
+	var direct []string
+	for _, c := range r.configs {
+		for _, o := range c.Outbound {
+			if listen, _, fixed := strings.Cut(o, "="); fixed {
+				address := localAddress(listen)
+				direct = append(direct, address, "localhost:"+portOf(address))
+			}
+		}
+	}
+	return proxyVariables(p, direct...)
 }
 
 // localAddress is where a program on this machine reaches a LISTEN.

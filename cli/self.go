@@ -9,11 +9,11 @@ import (
 
 // self is how the user called this program, for command lines to copy.
 // `go run` deletes its binary, so that is called again as it was.
-func self() string {
+func self() []string {
 	if exe, err := os.Executable(); err == nil && strings.Contains(exe, string(filepath.Separator)+"go-build") {
-		return "go run ."
+		return []string{"go", "run", "."}
 	}
-	return quote(os.Args[0])
+	return os.Args[:1]
 }
 
 // quote writes an argument as a shell reads it.
@@ -29,9 +29,9 @@ func quote(s string) string {
 
 // commandLine writes a command of ours for a shell.
 func commandLine(args ...string) string {
-	quoted := slices.Clone(args)
-	for i := range quoted {
-		quoted[i] = quote(quoted[i])
+	words := append(slices.Clone(self()), args...)
+	for i := range words {
+		words[i] = quote(words[i])
 	}
-	return self() + " " + strings.Join(quoted, " ")
+	return strings.Join(words, " ")
 }

@@ -10,6 +10,8 @@ import (
 	"tapedeck/indexer"
 	"tapedeck/indexer/traffic"
 	"tapedeck/internal/service"
+	"tapedeck/mocksrv"
+	"tapedeck/replayer"
 	"tapedeck/scenariogen"
 	"tapedeck/wire"
 	"tapedeck/wire/http1"
@@ -18,7 +20,7 @@ import (
 // The services: what containers run. Each is its package's Config and New.
 
 type archiverCommand struct {
-	service.Flags   `group:"Common flags"`
+	service.Flags   `group:"Common flags:"`
 	archiver.Config `embed:""`
 }
 
@@ -36,7 +38,7 @@ func (s *stack) archiver(c archiver.Config) (part, error) {
 }
 
 type indexerCommand struct {
-	service.Flags  `group:"Common flags"`
+	service.Flags  `group:"Common flags:"`
 	indexer.Config `embed:""`
 }
 
@@ -52,7 +54,7 @@ func (s *stack) indexer(c indexer.Config) (part, error) {
 }
 
 type captureCommand struct {
-	service.Flags  `group:"Common flags"`
+	service.Flags  `group:"Common flags:"`
 	capture.Config `embed:""`
 }
 
@@ -65,7 +67,7 @@ func (s *stack) capture(c capture.Config, metrics prometheus.Registerer) (*captu
 }
 
 type scenariogenCommand struct {
-	service.Flags      `group:"Common flags"`
+	service.Flags      `group:"Common flags:"`
 	scenariogen.Config `embed:""`
 }
 
@@ -90,6 +92,42 @@ func (s *stack) scenariogen(ctx context.Context, c scenariogen.Config) (part, er
 	return scenariogen.New(c, deps)
 }
 
+type replayerCommand struct {
+	service.Flags   `group:"Common flags:"`
+	replayer.Config `embed:""`
+}
+
+func (c *replayerCommand) Run(ctx context.Context, env *Env) error {
+	return runService(ctx, env, c.Flags, "replayer", func(s *stack) (part, error) {
+		if err := s.openArchive(ctx); err != nil {
+			return nil, err
+		}
+		return s.replayer(c.Config)
+	})
+}
+
+func (s *stack) replayer(c replayer.Config) (part, error) {
+	return replayer.New(c, replayer.Deps{JetStream: s.js, Archive: s.archive, Log: s.log.With("service", "replayer"), Registerer: s.debug.Registry})
+}
+
+type mocksrvCommand struct {
+	service.Flags  `group:"Common flags:"`
+	mocksrv.Config `embed:""`
+}
+
+func (c *mocksrvCommand) Run(ctx context.Context, env *Env) error {
+	return runService(ctx, env, c.Flags, "mocksrv", func(s *stack) (part, error) {
+		if err := s.openArchive(ctx); err != nil {
+			return nil, err
+		}
+		return s.mocksrv(c.Config)
+	})
+}
+
+func (s *stack) mocksrv(c mocksrv.Config) (part, error) {
+	return mocksrv.New(c, mocksrv.Deps{JetStream: s.js, Archive: s.archive, Log: s.log.With("service", "mocksrv"), Registerer: s.debug.Registry})
+}
+
 // protocols are what can be recorded, replayed and mocked.
 func protocols() []wire.Protocol { return []wire.Protocol{&http1.Protocol{}} }
 
@@ -103,7 +141,12 @@ func runService(ctx context.Context, env *Env, f service.Flags, name string, sta
 	if err := s.openDebug(); err != nil {
 		return err
 	}
-	if err := s.openBroker(ctx, ""); err != nil {
+	connect := service.Connect
+	if name == "capture" { // it relays and spools while NATS is away
+		connect = service.ConnectLater
+	}
+	var err error
+	if s.conn, s.js, err = connect(f.NATS, name, s.log); err != nil {
 		return err
 	}
 	p, err := start(s)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -28,7 +29,7 @@ type source struct {
 
 // openSource opens the archive and, with --database, the index.
 func openSource(ctx context.Context, f *service.Flags) (*source, error) {
-	archive, err := openArchive(ctx, f)
+	archive, err := readArchive(ctx, f)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +45,26 @@ func openSource(ctx context.Context, f *service.Flags) (*source, error) {
 
 const databaseHint = "is the database running, and --database right? Leave it out to read the archive alone; without Docker: deploy/local/timescale.sh start DIR"
 
+// openArchive opens the archive to write; a folder is made.
 func openArchive(ctx context.Context, f *service.Flags) (*tapes.Archive, error) {
+	if f.Archive == "" {
+		if err := f.MakeData(); err != nil {
+			return nil, err
+		}
+	}
+	archive, err := tapes.Open(ctx, f.ArchiveURL())
+	return archive, service.Hint(err, archiveHint)
+}
+
+// readArchive opens the archive to read: looking makes no folder. An index
+// can be looked at without an archive.
+func readArchive(ctx context.Context, f *service.Flags) (*tapes.Archive, error) {
+	if f.Archive == "" && f.Database == "" {
+		if _, err := os.Stat(f.ArchiveURL()); err != nil {
+			err = fmt.Errorf("nothing is recorded in %s", f.Data)
+			return nil, service.Hint(err, "record something: tapedeck record --inbound 8080=localhost:3000 -- CMD; or name another place with --data DIR or --archive URL")
+		}
+	}
 	archive, err := tapes.Open(ctx, f.ArchiveURL())
 	return archive, service.Hint(err, archiveHint)
 }
@@ -97,8 +117,8 @@ func (s *source) scan(ctx context.Context, from time.Time) iter.Seq2[events.Row,
 // damage names a tape that could not be read, nil when all could.
 func (s *source) damage() error {
 	for place, err := range s.damaged {
-		err = fmt.Errorf("%s could not be read, e.g. %s: %w", plural(len(s.damaged), "tape"), place, err)
-		return service.Hint(err, "all others are shown; put the object back from a copy, or move it out of the archive")
+		err = fmt.Errorf("%s could not be read, e.g. %s: %w", plural(len(s.damaged), "tape"), place.Object, err)
+		return service.Hint(err, "all others are shown; put the object back from a copy or move it out of the archive, and see that --archive is the right one")
 	}
 	return nil
 }
@@ -123,9 +143,7 @@ func (s *source) rows(ctx context.Context, q query, limit int) ([]events.Row, er
 			return nil, err
 		}
 		for _, r := range found.Exchanges {
-			if ok, err := s.contains(ctx, r, q.text); err != nil {
-				return nil, err
-			} else if !ok {
+			if !s.contains(ctx, r, q.text) {
 				continue
 			}
 			if rows = append(rows, r); len(rows) == limit {
@@ -140,19 +158,21 @@ func (s *source) rows(ctx context.Context, q query, limit int) ([]events.Row, er
 	}
 }
 
-// contains looks for text in the path, the headers and the bodies.
-func (s *source) contains(ctx context.Context, r events.Row, text string) (bool, error) {
+// contains looks for text in the path, the headers and the bodies. What can't
+// be read is noted and does not contain it.
+func (s *source) contains(ctx context.Context, r events.Row, text string) bool {
 	if text == "" || strings.Contains(strings.ToLower(r.Path), text) {
-		return true, nil
+		return true
 	}
 	if r.Open {
-		return false, nil
+		return false
 	}
 	x, err := s.exchange(ctx, r)
 	if err != nil {
-		return false, err
+		s.damaged[tapes.Place{Object: r.Tape.String()}] = err
+		return false
 	}
-	return holds(x, text), nil
+	return holds(x, text)
 }
 
 func holds(x *events.Exchange, text string) bool {

@@ -56,11 +56,6 @@ func (s *stack) openDebug() (err error) {
 }
 
 func (s *stack) openArchive(ctx context.Context) (err error) {
-	if s.Archive == "" {
-		if err := s.MakeData(); err != nil {
-			return err
-		}
-	}
 	if s.archive, err = openArchive(ctx, &s.Flags); err != nil {
 		return err
 	}
@@ -114,6 +109,17 @@ func lockData(data string) (*os.File, error) {
 			"stop that one, use its broker with --nats URL, or choose another folder with --data DIR")
 	}
 	return f, nil
+}
+
+// url is where other processes reach the broker.
+func (s *stack) url() string {
+	switch {
+	case s.embedded == nil:
+		return s.conn.ConnectedUrlRedacted()
+	case s.embedded.URL() == "":
+		return "in this process"
+	}
+	return s.embedded.URL()
 }
 
 func (s *stack) close() {

@@ -26,15 +26,22 @@ var requestIDs = []events.Assertion{
 	{Place: "response.body.$.Error.HostId", Rule: scenario.RuleExists},
 }
 
+// slowly leaves a busy machine twice the recorded time between a put and the
+// get that wants to see it, which come on different connections.
+var slowly = events.Load{Mode: "recorded", Speed: 0.5}
+
 // replays makes a scenario of the recording and replays it against an equally
 // filled server: every answer is as recorded. Signatures hold, for 15 minutes,
 // because host and headers are sent as they were.
 func (r *recording) replays(target *s3test.Server, recorded []*call) {
 	r.t.Helper()
-	tests := 0
+	tests, cutOff := 0, 0
 	for _, c := range recorded {
 		if c.path != multipartPath {
 			tests++
+		}
+		if c.partial { // a request that was cut off can't be sent again
+			cutOff++
 		}
 	}
 	made, err := scenariogen.Create(r.t.Context(), scenariogen.Config{}, scenariogen.Deps{
@@ -43,8 +50,8 @@ func (r *recording) replays(target *s3test.Server, recorded []*call) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if made.Tests != tests || made.Mocks != 0 {
-		r.t.Errorf("the scenario has %d tests and %d mocks, want %d and none", made.Tests, made.Mocks, tests)
+	if made.Tests > tests || made.Tests < tests-cutOff || made.Mocks != 0 {
+		r.t.Errorf("the scenario has %d tests and %d mocks, want %d, less at most %d, and none", made.Tests, made.Mocks, tests, cutOff)
 	}
 	s, err := scenario.Open(r.t.Context(), r.archive, "s3", made.Version)
 	if err != nil {
@@ -52,12 +59,12 @@ func (r *recording) replays(target *s3test.Server, recorded []*call) {
 	}
 	result, err := replayer.Run(r.t.Context(), replayer.Options{
 		Scenario: s, Archive: r.archive,
-		Request: events.ReplayRequest{ID: events.NewID(r.capture.Source().Time()).String(), Scenario: "s3", Target: target.Endpoint(), Assertions: requestIDs},
+		Request: events.ReplayRequest{Load: slowly, ID: events.NewID(r.capture.Source().Time()).String(), Scenario: "s3", Target: target.Endpoint(), Assertions: requestIDs},
 	})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if result.Verdict != events.Passed || result.Tests.Passed != tests {
+	if result.Verdict != events.Passed || result.Tests.Passed != made.Tests {
 		misses, _ := json.MarshalIndent(result.Misses, "", " ")
 		r.t.Errorf("verdict %s: %s, %+v\n%s", result.Verdict, result.Reason, result.Tests, misses)
 	}

@@ -62,8 +62,8 @@ func (r *script) curl(ctx context.Context) error {
 	for _, process := range [][]curlCall{
 		{{name: "curl: put with a length", method: "PUT", key: "curl/length", body: content("curl", 1000)}},
 		{{name: "curl: put with Expect", method: "PUT", key: "curl/expect", body: large, args: []string{"-H", "Expect: 100-continue"}}},
-		{{name: "curl: put in chunks", method: "PUT", key: "curl/chunks", body: large, args: []string{"-H", "Transfer-Encoding: chunked"}}},
-		{{name: "curl: put in chunks, no Expect", method: "PUT", key: "curl/chunks2", body: content("curl", 200<<10), args: []string{"-H", "Transfer-Encoding: chunked", "-H", "Expect:"}}},
+		{{name: "curl: put in chunks", method: "PUT", key: "curl/chunks", body: content("curl", 1000), args: []string{"-H", "Transfer-Encoding: chunked", "-H", "Expect: 100-continue"}}},
+		{{name: "curl: put in chunks, no Expect", method: "PUT", key: "curl/chunks2", body: content("curl", 2000), args: []string{"-H", "Transfer-Encoding: chunked", "-H", "Expect:"}}},
 		{chunked},
 		{{name: "curl: put nothing", method: "PUT", key: "curl/nothing", body: []byte{}}},
 		{{name: "curl: keep-alive 1", method: "GET", key: "curl/length"}, {name: "curl: keep-alive 2", method: "GET", key: filled, args: []string{"-r", "5-10"}},

@@ -53,8 +53,14 @@ func ParseDirection(s string) (Direction, error) {
 	return 0, fmt.Errorf("direction %q is neither inbound nor outbound", s)
 }
 
-// Name is the class as users write it: "ok", "client", "server", "failed".
-func (c StatusClass) Name() string { return strings.ToLower(c.String()) }
+// Name is the class as users write it: "ok", "client", "server", "failed"; ""
+// for none, which an exchange that is still open has.
+func (c StatusClass) Name() string {
+	if c == StatusClass_STATUS_CLASS_UNSPECIFIED {
+		return ""
+	}
+	return strings.ToLower(c.String())
+}
 
 // MarshalText writes the class's name.
 func (c StatusClass) MarshalText() ([]byte, error) { return []byte(c.Name()), nil }

@@ -26,6 +26,7 @@ func (s *Server) answer(ctx context.Context, d *dependency, x *events.Exchange) 
 		d.serve()
 		s.Metrics.count(d.Name, "served")
 		r := m.Mock.Answer(x)
+		nameOneself(r, m.Mock.Exchange.Request.Host, x.Request.Host)
 		s.delay(ctx, begin, m.Mock)
 		return r
 	case d.pass != nil:
@@ -53,7 +54,7 @@ func (s *Server) delay(ctx context.Context, begin time.Time, m *scenario.Mock) {
 }
 
 func missOf(x *events.Exchange, m scenario.Match) events.MockMiss {
-	miss := events.MockMiss{Method: x.Request.Method, Path: http1.Path(x.Request.Target), Diffs: m.Differences}
+	miss := events.MockMiss{Method: x.Request.Method, Path: http1.Path(x.Request.Target), Diffs: events.HideSecrets(m.Differences)}
 	if m.Mock != nil {
 		if id, err := events.IDFrom(m.Mock.Exchange.Id); err == nil {
 			miss.Closest = &id
@@ -124,10 +125,31 @@ func (s *Server) answerAsProxy(ctx context.Context, x *events.Exchange) *events.
 		})
 	}
 	host := dependencyName(x.Request)
-	if d := s.dependencies[host]; d != nil {
+	if d := s.named(host); d != nil {
 		return s.answer(ctx, d, x)
 	}
 	return s.refuse(host, x, "no dependency of this name is mocked", "")
+}
+
+// named finds a dependency by its name, or by the address on this machine where
+// it is mocked or was recorded: programs send calls to that to their proxy as
+// well.
+func (s *Server) named(host string) *dependency {
+	if d := s.dependencies[host]; d != nil {
+		return d
+	}
+	name, port, err := net.SplitHostPort(host)
+	if err != nil || name != "localhost" && !net.ParseIP(name).IsLoopback() {
+		return nil
+	}
+	for _, d := range s.dependencies {
+		for _, address := range []string{d.listener.Addr().String(), d.Listen} {
+			if strings.HasSuffix(address, ":"+port) {
+				return d
+			}
+		}
+	}
+	return nil
 }
 
 // refuse answers for a host that is not mocked: it is never called.

@@ -41,7 +41,7 @@ func (c *counts) miss(m events.MockMiss) {
 	}
 }
 
-func (c *counts) snapshot(name, address string) events.MockResult {
+func (c *counts) soFar(name, address string) events.MockResult {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.result
@@ -54,12 +54,12 @@ func (c *counts) snapshot(name, address string) events.MockResult {
 func (s *Server) Results() []events.MockResult {
 	var all []events.MockResult
 	for _, d := range s.sorted() {
-		all = append(all, d.snapshot(d.Name, d.listener.Addr().String()))
+		all = append(all, d.soFar(d.Name, d.listener.Addr().String()))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, host := range slices.Sorted(maps.Keys(s.strangers)) {
-		all = append(all, s.strangers[host].snapshot(host, ""))
+		all = append(all, s.strangers[host].soFar(host, ""))
 	}
 	return all
 }

@@ -18,15 +18,16 @@ const (
 )
 
 // maxCopies bounds what one request can ask for.
-const maxCopies = 1_000_000
+const maxCopies = 10_000_000
 
 // Plan says when each request of a replay is meant to start, counted from the
 // replay's begin. It is a function of what was recorded and of the load alone.
 type Plan struct {
 	load   events.Load
-	copies int
-	starts [][]time.Duration // of each session's first copy
-	round  time.Duration     // from one copy to the next: rate only
+	rounds int               // one behind the other
+	beside int               // copies of each session in a round
+	starts [][]time.Duration // of each session in the first round
+	round  time.Duration     // from one round to the next
 	total  int
 }
 
@@ -40,10 +41,7 @@ func NewPlan(load events.Load, recorded [][]int64) (*Plan, error) {
 	for _, session := range recorded {
 		requests += len(session)
 	}
-	p := &Plan{load: load, copies: copiesOf(load, requests)}
-	if p.copies > maxCopies {
-		return nil, fmt.Errorf("load asks for %d copies of each session, at most %d", p.copies, maxCopies)
-	}
+	p := &Plan{load: load, rounds: max(load.Copies, 1), beside: 1}
 	switch load.Mode {
 	case modeRate:
 		p.starts = atRate(load.Rate, recorded)
@@ -52,9 +50,43 @@ func NewPlan(load events.Load, recorded [][]int64) (*Plan, error) {
 		p.starts = atOnce(recorded)
 	default:
 		p.starts = atRecorded(load.Speed, recorded)
+		p.round = roundOf(p.starts, requests)
+		p.rounds, p.beside = 1, p.rounds
 	}
-	p.total = p.count()
+	if load.Duration > 0 && load.Copies <= 1 {
+		p.rounds = p.fill()
+	}
+	if p.rounds*p.beside > maxCopies {
+		return nil, fmt.Errorf("load asks for %d copies of each session, at most %d", p.rounds*p.beside, maxCopies)
+	}
+	p.total = p.count(requests)
 	return p, nil
+}
+
+// fill is how many rounds fill the load's duration.
+func (p *Plan) fill() int {
+	if p.Closed() {
+		return maxCopies // it ends by the clock
+	}
+	if p.round == 0 {
+		return 1
+	}
+	return int((p.load.Duration + p.round - 1) / p.round)
+}
+
+// roundOf is how long the recording takes until it can begin again: up to its
+// last request, and the mean distance between two beyond.
+func roundOf(starts [][]time.Duration, requests int) time.Duration {
+	last := time.Duration(0)
+	for _, session := range starts {
+		for _, s := range session {
+			last = max(last, s)
+		}
+	}
+	if requests < 2 {
+		return 0
+	}
+	return last + last/time.Duration(requests-1)
 }
 
 func checkLoad(l *events.Load) error {
@@ -75,15 +107,6 @@ func checkLoad(l *events.Load) error {
 		return fmt.Errorf("load has a number below 0")
 	}
 	return nil
-}
-
-// copiesOf is how often each session is sent. A rate with a duration and no
-// number of copies needs as many as fill the duration.
-func copiesOf(l events.Load, requests int) int {
-	if l.Copies > 0 || l.Mode != modeRate || l.Duration == 0 || requests == 0 {
-		return max(l.Copies, 1)
-	}
-	return int(math.Ceil(l.Rate * l.Duration.Seconds() / float64(requests)))
 }
 
 // atRecorded keeps the recorded distances, divided by the speed.
@@ -142,25 +165,24 @@ func each(recorded [][]int64, at func(session, i int) time.Duration) [][]time.Du
 	return starts
 }
 
-// Copies is how often each session is sent.
-func (p *Plan) Copies() int { return p.copies }
+// Rounds is how often the scenario is sent, one time after the other.
+func (p *Plan) Rounds() int { return p.rounds }
 
-// Total is the number of requests to send. In mode fast with a duration it is
-// how many there are at most.
+// Beside is how many copies of each session a round has, side by side.
+func (p *Plan) Beside() int { return p.beside }
+
+// Total is the number of requests to send, 0 when the clock alone decides.
 func (p *Plan) Total() int { return p.total }
-
-// InTurn says that a copy begins behind the one before it, instead of beside it.
-func (p *Plan) InTurn() bool { return p.load.Mode != modeRecorded }
 
 // Closed says that a request starts as soon as the session's last answer is
 // there: there is no intended start, and latency counts from the sending.
 func (p *Plan) Closed() bool { return p.load.Mode == modeFast }
 
-// Starts are the intended starts of the requests of a copy of a session, up to
-// the load's duration.
-func (p *Plan) Starts(session, copy int) []time.Duration {
+// Starts are the intended starts of the requests of a session in a round, up
+// to the load's duration.
+func (p *Plan) Starts(session, round int) []time.Duration {
 	base := p.starts[session]
-	offset := time.Duration(copy) * p.round
+	offset := time.Duration(round) * p.round
 	starts := make([]time.Duration, 0, len(base))
 	for _, s := range base {
 		if !p.within(s + offset) {
@@ -175,22 +197,22 @@ func (p *Plan) within(start time.Duration) bool {
 	return p.load.Duration == 0 || start < p.load.Duration
 }
 
-func (p *Plan) count() int {
-	if p.load.Duration == 0 || p.Closed() {
-		n := 0
-		for _, s := range p.starts {
-			n += len(s)
-		}
-		return n * p.copies
+// count counts the requests that start within the duration.
+func (p *Plan) count(requests int) int {
+	switch {
+	case p.load.Duration == 0:
+		return requests * p.rounds * p.beside
+	case p.Closed():
+		return 0
 	}
 	n := 0
-	for copy := range p.copies {
+	for round := range p.rounds {
 		for _, session := range p.starts {
 			for _, s := range session {
-				if !p.within(s + time.Duration(copy)*p.round) {
+				if !p.within(s + time.Duration(round)*p.round) {
 					break
 				}
-				n++
+				n += p.beside
 			}
 		}
 	}

@@ -33,28 +33,32 @@ func TestPlan(t *testing.T) {
 		name   string
 		load   events.Load
 		times  [][]int64
-		copies int
+		rounds int
+		beside int
 		total  int
-		want   [][]time.Duration // session 0 copy 0, session 0 copy 1, …, session 1 copy 0, …
+		want   [][]time.Duration // session 0 round 0, session 0 round 1, …, session 1 round 0, …
 	}{
-		{"as recorded", events.Load{}, recorded, 1, 5, [][]time.Duration{starts(0, 1, 3), starts(2, 2.5)}},
-		{"twice as fast", events.Load{Speed: 2}, recorded, 1, 5, [][]time.Duration{starts(0, 0.5, 1.5), starts(1, 1.25)}},
-		{"half as fast", events.Load{Speed: 0.5}, recorded, 1, 5, [][]time.Duration{starts(0, 2, 6), starts(4, 5)}},
-		{"copies beside each other", events.Load{Copies: 2}, recorded, 2, 10,
-			[][]time.Duration{starts(0, 1, 3), starts(0, 1, 3), starts(2, 2.5), starts(2, 2.5)}},
-		{"up to a duration", events.Load{Duration: 2500 * time.Millisecond}, recorded, 1, 3, [][]time.Duration{starts(0, 1), starts(2)}},
-		{"a rate keeps the order of all requests", events.Load{Mode: "rate", Rate: 10}, recorded, 1, 5,
+		{"as recorded", events.Load{}, recorded, 1, 1, 5, [][]time.Duration{starts(0, 1, 3), starts(2, 2.5)}},
+		{"twice as fast", events.Load{Speed: 2}, recorded, 1, 1, 5, [][]time.Duration{starts(0, 0.5, 1.5), starts(1, 1.25)}},
+		{"half as fast", events.Load{Speed: 0.5}, recorded, 1, 1, 5, [][]time.Duration{starts(0, 2, 6), starts(4, 5)}},
+		{"copies beside each other", events.Load{Copies: 2}, recorded, 1, 2, 10, [][]time.Duration{starts(0, 1, 3), starts(2, 2.5)}},
+		{"cut at a duration", events.Load{Duration: 2500 * time.Millisecond}, recorded, 1, 1, 3, [][]time.Duration{starts(0, 1), starts(2)}},
+		{"again until a duration", events.Load{Duration: 5 * time.Second}, recorded, 2, 1, 7, // a round takes 3 s and 3/4 s
+			[][]time.Duration{starts(0, 1, 3), starts(3.75, 4.75), starts(2, 2.5), starts()}},
+		{"copies, cut at a duration", events.Load{Duration: 5 * time.Second, Copies: 3}, recorded, 1, 3, 15, [][]time.Duration{starts(0, 1, 3), starts(2, 2.5)}},
+		{"a rate keeps the order of all requests", events.Load{Mode: "rate", Rate: 10}, recorded, 1, 1, 5,
 			[][]time.Duration{starts(0, 0.1, 0.4), starts(0.2, 0.3)}},
-		{"copies at a rate are rounds", events.Load{Mode: "rate", Rate: 10, Copies: 2}, recorded, 2, 10,
+		{"copies at a rate are rounds", events.Load{Mode: "rate", Rate: 10, Copies: 2}, recorded, 2, 1, 10,
 			[][]time.Duration{starts(0, 0.1, 0.4), starts(0.5, 0.6, 0.9), starts(0.2, 0.3), starts(0.7, 0.8)}},
-		{"a rate for a duration", events.Load{Mode: "rate", Rate: 10, Duration: 800 * time.Millisecond}, recorded, 2, 8,
+		{"a rate for a duration", events.Load{Mode: "rate", Rate: 10, Duration: 800 * time.Millisecond, Copies: 1}, recorded, 2, 1, 8,
 			[][]time.Duration{starts(0, 0.1, 0.4), starts(0.5, 0.6), starts(0.2, 0.3), starts(0.7)}},
-		{"one after another", events.Load{Mode: "fast", Copies: 2}, recorded, 2, 10,
+		{"one after another", events.Load{Mode: "fast", Copies: 2}, recorded, 2, 1, 10,
 			[][]time.Duration{starts(0, 0, 0), starts(0, 0, 0), starts(0, 0), starts(0, 0)}},
-		{"the same time twice", events.Load{Mode: "rate", Rate: 1}, [][]int64{at(1, 1), at(1)}, 1, 3, [][]time.Duration{starts(0, 1), starts(2)}},
-		{"a clock that went back", events.Load{}, [][]int64{at(5, 4, 6)}, 1, 3, [][]time.Duration{starts(1, 1, 2)}},
-		{"nothing", events.Load{}, nil, 1, 0, nil},
-		{"nothing at a rate for a duration", events.Load{Mode: "rate", Rate: 5, Duration: time.Minute}, nil, 1, 0, nil},
+		{"the same time twice", events.Load{Mode: "rate", Rate: 1}, [][]int64{at(1, 1), at(1)}, 1, 1, 3, [][]time.Duration{starts(0, 1), starts(2)}},
+		{"a clock that went back", events.Load{}, [][]int64{at(5, 4, 6)}, 1, 1, 3, [][]time.Duration{starts(1, 1, 2)}},
+		{"one request until a duration", events.Load{Duration: time.Second}, [][]int64{at(5)}, 1, 1, 1, [][]time.Duration{starts(0)}},
+		{"nothing", events.Load{}, nil, 1, 1, 0, nil},
+		{"nothing at a rate for a duration", events.Load{Mode: "rate", Rate: 5, Duration: time.Minute}, nil, 1, 1, 0, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p, err := NewPlan(tt.load, tt.times)
@@ -63,15 +67,15 @@ func TestPlan(t *testing.T) {
 			}
 			var got [][]time.Duration
 			for session := range tt.times {
-				for copy := range p.Copies() {
-					got = append(got, p.Starts(session, copy))
+				for round := range p.Rounds() {
+					got = append(got, p.Starts(session, round))
 				}
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("starts (-want +got):\n%s", diff)
 			}
-			if p.Copies() != tt.copies || p.Total() != tt.total {
-				t.Errorf("%d copies, %d requests, want %d and %d", p.Copies(), p.Total(), tt.copies, tt.total)
+			if p.Rounds() != tt.rounds || p.Beside() != tt.beside || p.Total() != tt.total {
+				t.Errorf("%d rounds of %d, %d requests, want %d of %d, %d", p.Rounds(), p.Beside(), p.Total(), tt.rounds, tt.beside, tt.total)
 			}
 		})
 	}
@@ -88,7 +92,7 @@ func TestPlanRefuses(t *testing.T) {
 		{events.Load{Mode: "rate", Rate: 1e9}, "is not between"},
 		{events.Load{Rate: 5}, "load has a rate, and mode recorded uses none"},
 		{events.Load{Copies: -1}, "below 0"},
-		{events.Load{Copies: 2_000_000}, "at most 1000000"},
+		{events.Load{Copies: 20_000_000}, "at most 10000000"},
 	} {
 		_, err := NewPlan(tt.load, [][]int64{at(0)})
 		if err == nil || !strings.Contains(err.Error(), tt.want) {

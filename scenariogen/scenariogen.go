@@ -56,7 +56,7 @@ import (
 
 // Config is what users can set.
 type Config struct {
-	Settle  time.Duration `name:"settle" env:"TAPEDECK_SETTLE" default:"5m" help:"Longest time to wait for captured tapes to reach the archive before a scenario is made."`
+	Settle  time.Duration `name:"settle" env:"TAPEDECK_SETTLE" default:"5m" help:"Longest time to wait for captured tapes to reach the archive before a scenario is made; 0 = don't wait."`
 	TempDir string        `name:"temp" env:"TAPEDECK_TEMP" placeholder:"DIR" help:"Folder for exchanges that don't fit into memory while a scenario is made. Default: the system's."`
 }
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -418,4 +419,31 @@ func TestRunningSourcesAreSeen(t *testing.T) {
 	if running, err := sourceRuns(t.Context(), archive, began.Add(time.Hour)); err != nil || running {
 		t.Errorf("an hour later: running %v, %v, want false", running, err)
 	}
+}
+
+// away is a bucket that does not answer for a while.
+type away struct {
+	tapes.Bucket
+	calls atomic.Int32
+}
+
+func (a *away) Folders(ctx context.Context, folder string) ([]string, error) {
+	if a.calls.Add(1) == 1 {
+		return nil, errors.New("connection refused")
+	}
+	return a.Bucket.Folders(ctx, folder)
+}
+
+func TestRequestIsTriedAgain(t *testing.T) {
+	archive := openArchive(t)
+	recordShop(t, archive)
+	conn, js := natstest.New(t)
+	start(t, depsOf(tapes.New(&away{Bucket: archive.Bucket}), js), Config{})
+	if err := conn.Publish(events.SubjectScenarioRequest, []byte(`{"id":"r1","name":"checkout","selector":"{service=\"shop\"}"}`)); err != nil {
+		t.Fatal(err)
+	}
+	if ready := awaitReady(t, js, "checkout", "r1"); ready.Error != "" || ready.Tests != 3 {
+		t.Errorf("%+v, want 3 tests", ready)
+	}
+	awaitEmpty(t, js)
 }

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"tapedeck/events"
 )
@@ -52,7 +53,7 @@ func Open(dir string, maxBytes int64) (*Spool, error) {
 	s := &Spool{dir: dir, maxBytes: maxBytes, sizes: map[events.ID]int64{}}
 	for _, f := range files {
 		if strings.HasPrefix(f.Name(), temporary) {
-			os.Remove(filepath.Join(dir, f.Name())) // was never promised
+			s.sweep(f)
 			continue
 		}
 		id, err := events.ParseID(strings.TrimSuffix(f.Name(), suffix))
@@ -66,6 +67,14 @@ func Open(dir string, maxBytes int64) (*Spool, error) {
 		s.note(id, info.Size())
 	}
 	return s, s.probe()
+}
+
+// sweep removes what a killed process left half written: it was never
+// promised. A young file may be another process's that shares the folder.
+func (s *Spool) sweep(f os.DirEntry) {
+	if info, err := f.Info(); err == nil && time.Since(info.ModTime()) > time.Hour {
+		os.Remove(filepath.Join(s.dir, f.Name()))
+	}
 }
 
 // probe finds out at once that the folder can't be written.

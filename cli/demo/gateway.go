@@ -81,7 +81,7 @@ func (g *gateway) login(r *http.Request) (int, any, error) {
 		if c.Email == given.Email && subtle.ConstantTimeCompare([]byte(c.password), []byte(given.Password)) == 1 {
 			token := "tok_" + randomHex(16)
 			g.mu.Lock()
-			g.sessions[token] = &session{customer: c, cart: cart{ID: "cart_" + randomHex(6), Items: []Item{}}}
+			g.sessions[token] = &session{customer: c, cart: cart{ID: newID(), Items: []Item{}}}
 			g.mu.Unlock()
 			return http.StatusOK, login{token, c.Name, time.Now().UTC().Add(time.Hour)}, nil
 		}

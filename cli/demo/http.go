@@ -141,6 +141,14 @@ func childOf(ctx context.Context) string {
 	return "00-" + trace + "-" + randomHex(8) + "-01"
 }
 
+// newID is a random UUID (RFC 9562, version 4).
+func newID() string {
+	b := make([]byte, 16)
+	rand.Read(b) // never fails (crypto/rand)
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
 func randomHex(bytes int) string {
 	b := make([]byte, bytes)
 	rand.Read(b) // never fails (crypto/rand)

@@ -64,7 +64,7 @@ func (o *orders) place(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	order := &Order{ID: "ord_" + randomHex(8), CreatedAt: time.Now().UTC(), Status: "paid", Customer: request.Customer}
+	order := &Order{ID: newID(), CreatedAt: time.Now().UTC(), Status: "paid", Customer: request.Customer}
 	if err := o.price(r, order, request.Items); err != nil {
 		return 0, nil, err
 	}

@@ -41,7 +41,7 @@ func newPayments() http.Handler {
 		if c.Card == declinedCard {
 			return 0, nil, &problem{http.StatusPaymentRequired, "card_declined", "the bank refused the charge"}
 		}
-		return http.StatusCreated, charged{"ch_" + randomHex(9), "succeeded", c.Amount, time.Now().UTC()}, nil
+		return http.StatusCreated, charged{"ch_" + randomHex(16), "succeeded", c.Amount, time.Now().UTC()}, nil
 	}))
 	return mux
 }

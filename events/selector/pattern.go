@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	maxRepeat      = 255  // PostgreSQL's DUPMAX; RE2 takes 1000
-	maxPatternSize = 1000 // characters and classes after {m,n} is written out; RE2's bound on nested {m,n}
-	maxPatternDeep = 16   // groups
+	maxRepeat      = 255 // PostgreSQL's DUPMAX; RE2 takes 1000
+	maxPatternSize = 500 // characters and classes after {m,n} is written out: PostgreSQL compiles in cubic time
+	maxPatternDeep = 16  // groups
 )
 
 const patternHint = "=~ takes literals, . [] [^] ^ $ * + ? {m,n} | ( ), a backslash before punctuation, and (?i) at the head"

@@ -60,7 +60,8 @@
 // RE2 and PostgreSQL read alike: literals, . (any character, newline too),
 // [a-z] and [^a-z], ^ $ * + ? {m,n} | ( ), a backslash before a punctuation
 // mark, and (?i) at the head, which ignores the case of the letters a to z.
-// A { that begins no {m,n} is a literal.
+// A { that begins no {m,n} is a literal. With every {m,n} written out it has at
+// most 500 characters.
 //
 // # Replays
 //

@@ -31,7 +31,9 @@ func grafana(h *Host, who backend.PluginContext) http.Handler {
 		respond(w, map[string]any{"status": res.Status.String(), "message": res.Message, "details": json.RawMessage(res.JSONDetails)}, nil)
 	})
 	mux.Handle("GET /plugin/", http.StripPrefix("/plugin/", http.FileServer(http.Dir("../datasource/dist"))))
-	mux.Handle("GET /public/build/img/", http.StripPrefix("/public/build/img/", http.FileServer(http.Dir("../node_modules/@grafana/ui/dist/public/img"))))
+	for _, images := range []string{"/public/img/", "/public/build/img/"} { // of Grafana 12 and 13
+		mux.Handle("GET "+images, http.StripPrefix(images, http.FileServer(http.Dir("../node_modules/@grafana/ui/dist/public/img"))))
+	}
 	mux.Handle("GET /out/", http.StripPrefix("/out/", http.FileServer(http.Dir("out"))))
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")

@@ -154,6 +154,14 @@ func TestTrafficPages(t *testing.T) {
 			t.Errorf("line %s came %d times", id, n)
 		}
 	}
+
+	// A panel that asks for more gets more at once than the index gives.
+	whole := query("A", "traffic", nil)
+	whole.MaxDataPoints = 2000
+	frame := oneFrame(t, ask(t, h, who, whole)["A"])
+	if got := frame.Rows(); got != len(samples) || !slices.IsSortedFunc(column[time.Time](t, frame, "timestamp"), time.Time.Compare) {
+		t.Errorf("got %d lines at once, want %d, ascending", got, len(samples))
+	}
 }
 
 func TestThroughput(t *testing.T) {
@@ -293,6 +301,10 @@ func TestDatabaseAway(t *testing.T) {
 	}
 	if password := away.DataSourceInstanceSettings.DecryptedSecureJSONData["dbPassword"]; password != "" && strings.Contains(fmt.Sprint(got.Error), password) {
 		t.Error("the error holds the password")
+	}
+	missing := x.source(func(jsonData, _ map[string]string) { jsonData["dbName"] = "never_made" })
+	if got := ask(t, h, missing, query("A", "throughput", nil))["A"]; got.Error == nil || !strings.Contains(got.Error.Error(), `there is no database "never_made"`) {
+		t.Errorf("got %v", got.Error)
 	}
 	nothing := x.source(func(jsonData, _ map[string]string) { clear(jsonData) })
 	if got := ask(t, h, nothing, query("A", "traffic", nil))["A"]; got.Error == nil || !strings.Contains(got.Error.Error(), "no database host is set") {

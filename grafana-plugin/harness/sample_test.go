@@ -153,7 +153,7 @@ func (x *index) source(change ...func(jsonData, secrets map[string]string)) back
 		x.t.Fatal(err)
 	}
 	return backend.PluginContext{
-		OrgID: 1, PluginID: "tapedeck-traffic-datasource",
+		Namespace: "default", PluginID: "tapedeck-traffic-datasource",
 		DataSourceInstanceSettings: &backend.DataSourceInstanceSettings{
 			ID: 1, UID: "api-traffic", Type: "tapedeck-traffic-datasource", Name: "API Traffic",
 			JSONData: raw, DecryptedSecureJSONData: secrets, Updated: saved(),

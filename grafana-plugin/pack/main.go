@@ -13,6 +13,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"time"
 )
 
 func main() {
@@ -51,8 +52,8 @@ func pack(to io.Writer, folder fs.FS, id string) error {
 }
 
 func add(w *zip.Writer, folder fs.FS, name, as string) error {
-	// No times: equal files make an equal zip.
-	header := &zip.FileHeader{Name: as, Method: zip.Deflate}
+	// The first time that a zip can hold: equal files make an equal zip.
+	header := &zip.FileHeader{Name: as, Method: zip.Deflate, Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)}
 	header.SetMode(0o644)
 	if strings.HasPrefix(path.Base(name), "gpx_") {
 		header.SetMode(0o755)

@@ -122,3 +122,37 @@ func fill(b *testing.B, s *Store, rows int) {
 		b.Fatal(err)
 	}
 }
+
+// BenchmarkScan measures the rows of a tape and a view of them without a
+// database, per exchange.
+func BenchmarkScan(b *testing.B) {
+	src, n := newSource("cart"), 1000
+	var list []exchange
+	for i := range n {
+		list = append(list, exchange{entryAt(noon.Add(time.Duration(i) * time.Millisecond)), getEndpoint(fmt.Sprintf("/e/%d", i%10))})
+	}
+	tape := src.tape(b, noon, list)
+	b.Run("rows", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := RowsOf(tape.Front); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/exchange")
+	})
+	scan := scanOf(b, []Received{tape})
+	for name, view := range map[string]func() error{
+		"list":       func() error { return second(scan.List(b.Context(), ListQuery{})) },
+		"throughput": func() error { return second(scan.Throughput(b.Context(), SeriesQuery{})) },
+		"map":        func() error { return second(scan.Map(b.Context(), Query{})) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if err := view(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/exchange")
+		})
+	}
+}

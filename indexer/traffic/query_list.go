@@ -2,11 +2,8 @@ package traffic
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	sq "github.com/Masterminds/squirrel"
@@ -15,94 +12,6 @@ import (
 	"tapedeck/events"
 	"tapedeck/events/selector"
 )
-
-const rowColumns = "x.time, x.id, x.duration_us, x.ttfb_us, x.request_bytes, x.response_bytes, x.span, x.parent_span, " +
-	"x.tape, x.connection, x.session, x.trace, x.cause, x.block, x.position, x.flags, x.cause_confidence, x.class, " +
-	"x.status, x.path, x.peer, x.replay_id, x.tags, " +
-	"e.replay, e.direction, e.cluster, e.namespace, e.service, e.protocol, e.host, e.method, e.template, w.version, w.instance"
-
-// scanRow reads rowColumns and, behind them, more.
-func scanRow(row pgx.CollectableRow, r *events.Row, more ...any) error {
-	var durationMicros, ttfbMicros int64
-	var span, parentSpan *int64
-	var connection, session, trace, cause *[16]byte
-	var block, position, flags int32
-	var class int16
-	var replayID *string
-	var tags []byte
-	var direction string
-	err := row.Scan(append([]any{
-		&r.Time, (*[16]byte)(&r.ID), &durationMicros, &ttfbMicros, &r.RequestBytes, &r.ResponseBytes, &span, &parentSpan,
-		(*[16]byte)(&r.Tape), &connection, &session, &trace, &cause, &block, &position, &flags, &r.CauseConfidence, &class,
-		&r.Status, &r.Path, &r.Peer, &replayID, &tags,
-		&r.Replay, &direction, &r.Cluster, &r.Namespace, &r.Service, &r.Protocol, &r.Host, &r.Method, &r.Template, &r.Version, &r.Instance,
-	}, more...)...)
-	if err != nil {
-		return err
-	}
-	r.Kind, r.Time = events.Kind_EXCHANGE, r.Time.UTC()
-	r.Duration, r.TTFB = time.Duration(durationMicros)*time.Microsecond, time.Duration(ttfbMicros)*time.Microsecond
-	r.Block, r.Position, r.Flags, r.Class = uint32(block), uint32(position), uint32(flags), events.StatusClass(class)
-	r.Direction, _ = events.ParseDirection(direction) // the table's check holds it
-	r.Span, r.ParentSpan = spanOf(span), spanOf(parentSpan)
-	r.Connection, r.Session = events.ID(valueOf(connection)), events.SessionID(valueOf(session))
-	r.Trace, r.Cause = events.TraceID(valueOf(trace)), events.ID(valueOf(cause))
-	r.ReplayID = valueOf(replayID)
-	r.Tags, err = tagsOf(tags)
-	return err
-}
-
-func valueOf[T any](p *T) (v T) {
-	if p != nil {
-		v = *p
-	}
-	return v
-}
-
-func spanOf(p *int64) (s events.SpanID) {
-	binary.BigEndian.PutUint64(s[:], uint64(valueOf(p)))
-	return s
-}
-
-// tagsOf reads tags in the order of their keys: jsonb keeps no other.
-func tagsOf(b []byte) ([]*events.Tag, error) {
-	if b == nil {
-		return nil, nil
-	}
-	values := map[string]string{}
-	if err := json.Unmarshal(b, &values); err != nil {
-		return nil, fmt.Errorf("read tags: %w", err)
-	}
-	var tags []*events.Tag
-	for k, v := range values {
-		tags = append(tags, &events.Tag{Key: k, Value: v})
-	}
-	sortTags(tags)
-	return tags, nil
-}
-
-func sortTags(tags []*events.Tag) {
-	slices.SortFunc(tags, func(a, b *events.Tag) int { return strings.Compare(a.Key, b.Key) })
-}
-
-// rowsFrom selects rows of exchanges or open_exchanges.
-func rowsFrom(table string) sq.SelectBuilder {
-	return dollar.Select(rowColumns).From(table + " x").
-		Join(endpointSource + " e on e.id = x.endpoint_id").
-		Join("workloads w on w.id = x.workload_id")
-}
-
-// openSource reads as exchanges does. What has not ended has not failed.
-var openSource = "(select " + strings.Replace(exchangeColumns, " class,", " case when class = 4 then 0::int2 else class end as class,", 1) +
-	" from open_exchanges)"
-
-// openRows selects the newest state of each open exchange that has no row of
-// its own yet.
-func openRows() sq.SelectBuilder {
-	return rowsFrom(openSource).
-		Where("not exists (select from exchanges n where n.time = x.time and n.id = x.id)").
-		Where("not exists (select from open_exchanges n where n.time = x.time and n.id = x.id and n.tape > x.tape)")
-}
 
 // searchReaches are how far back (or on) each search goes; zero is all the way. Each
 // goes on where the one before it ended.
@@ -115,6 +24,10 @@ const searchTimeout = 5 * time.Second
 // List returns a page of the list. It searches the nearest hour first, then 6
 // and 24 hours, then all the rest of the range, until the page is full.
 func (r *Reader) List(ctx context.Context, q ListQuery) (*Page, error) {
+	return r.list(ctx, q, searchTimeout)
+}
+
+func (r *Reader) list(ctx context.Context, q ListQuery, timeout time.Duration) (*Page, error) {
 	if err := q.check(); err != nil {
 		return nil, err
 	}
@@ -123,7 +36,7 @@ func (r *Reader) List(ctx context.Context, q ListQuery) (*Page, error) {
 		return nil, err
 	}
 	var page *Page
-	err = r.read(ctx, searchTimeout, func(tx pgx.Tx) error {
+	err = r.read(ctx, timeout, func(tx pgx.Tx) error {
 		s := search{tx: tx, ListQuery: q}
 		if err := s.prepare(ctx, filter); err != nil {
 			return err
@@ -137,10 +50,18 @@ func (r *Reader) List(ctx context.Context, q ListQuery) (*Page, error) {
 	return page, nil
 }
 
+// noReplays is what a search without a selector asks of the endpoints: not
+// worth naming all the others.
+var noReplays = selector.ExcludeReplays(nil).String()
+
+// fewEndpoints is how many are named in a statement, so that their index can
+// be used; more are joined.
+const fewEndpoints = 1000
+
 type search struct {
 	tx pgx.Tx
 	ListQuery
-	endpoints []int64        // nil: all
+	endpoints []int64        // nil: all that rest chooses
 	none      bool           // no endpoint can match
 	rest      *selector.Expr // what the endpoints do not answer
 	start     time.Time      // where the list begins, see prepare
@@ -148,14 +69,17 @@ type search struct {
 
 // prepare asks the dictionary for the endpoints and finds where the list begins.
 func (s *search) prepare(ctx context.Context, filter *selector.Expr) error {
-	var about *selector.Expr
-	about, s.rest = split(filter)
-	if !about.All() {
+	about, rest := split(filter)
+	s.rest = filter
+	if narrow := !about.All() && about.String() != noReplays; narrow {
 		list, err := endpointsOf(ctx, s.tx, about)
 		if err != nil {
 			return err
 		}
-		s.endpoints, s.none = endpointIDs(list), len(list) == 0
+		s.none = len(list) == 0
+		if len(list) <= fewEndpoints {
+			s.endpoints, s.rest = endpointIDs(list), rest
+		}
 	}
 	found := false
 	for _, table := range []string{"exchanges", "open_exchanges"} {

@@ -8,6 +8,7 @@ import (
 	sq "github.com/Masterminds/squirrel"
 	"github.com/jackc/pgx/v5"
 
+	"tapedeck/events"
 	"tapedeck/events/selector"
 )
 
@@ -94,7 +95,7 @@ func readTopology(ctx context.Context, tx pgx.Tx, q *Query, base *selector.Expr,
 		return nil, err
 	}
 	w.from, w.to = r.From, r.To
-	t.calls, err = readCalls(ctx, tx, w, mentionsReplay(q.Selector))
+	t.calls, err = readCalls(ctx, tx, w, t.dictionary, mentionsReplay(q.Selector))
 	return t, err
 }
 
@@ -157,7 +158,7 @@ func chosenEndpoints(ctx context.Context, tx pgx.Tx, e *selector.Expr, r *Range)
 }
 
 // readCalls finds calls that were recorded at both sides, by their spans.
-func readCalls(ctx context.Context, tx pgx.Tx, w window, replays bool) ([]call, error) {
+func readCalls(ctx context.Context, tx pgx.Tx, w window, endpoints []endpointInfo, replays bool) ([]call, error) {
 	newest, ok, err := endOf(ctx, tx, "exchanges", &Query{From: w.from, To: w.to}, false)
 	if err != nil || !ok {
 		return nil, err
@@ -165,17 +166,26 @@ func readCalls(ctx context.Context, tx pgx.Tx, w window, replays bool) ([]call, 
 	if from := newest.Add(-spanReach); from.After(w.from) {
 		w.from = from
 	}
-	statement := dollar.Select("o.endpoint_id, i.endpoint_id, count(*), sum(o.duration_us - i.duration_us)::int8").
-		From("exchanges o").
-		Join("exchanges i on i.trace = o.trace and i.span = o.span").
-		Join("endpoints oe on oe.id = o.endpoint_id and oe.direction = 'outbound'").
-		Join("endpoints ie on ie.id = i.endpoint_id and ie.direction = 'inbound'").
-		Where("o.trace is not null and i.trace is not null").
-		Where(inRange("o.time", w.from, w.to)).Where(inRange("i.time", w.from, w.to)).
-		GroupBy("o.endpoint_id", "i.endpoint_id")
-	if !replays {
-		statement = statement.Where(sq.Expr("not oe.replay and not ie.replay"))
+	var outbound, inbound []int64
+	for _, e := range endpoints {
+		switch {
+		case e.replay && !replays:
+		case e.direction == events.Direction_OUTBOUND:
+			outbound = append(outbound, e.id)
+		default:
+			inbound = append(inbound, e.id)
+		}
 	}
+	side := func(ids []int64) sq.Sqlizer {
+		return sq.Select("trace, span, endpoint_id, duration_us").From("exchanges").
+			Where("trace is not null and span is not null").Where(inRange("time", w.from, w.to)).
+			Where("endpoint_id = any (?)", ids)
+	}
+	// Materialized: the planner underestimates the join by far and would loop.
+	statement := dollar.Select("o.endpoint_id, i.endpoint_id, count(*), "+
+		"least(greatest(sum(o.duration_us - i.duration_us), -9223372036854775807), 9223372036854775807)::int8").
+		PrefixExpr(sq.Expr("with o as materialized (?), i as materialized (?)", side(outbound), side(inbound))).
+		From("o").Join("i using (trace, span)").GroupBy("o.endpoint_id", "i.endpoint_id")
 	var calls []call
 	err = query(ctx, tx, statement, func(row pgx.CollectableRow) error {
 		var c call

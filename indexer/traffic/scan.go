@@ -28,18 +28,22 @@ func RowsOf(f *events.Front) ([]events.Row, error) {
 	if err != nil {
 		return nil, err
 	}
+	w := cleanWorkload(f.Header.Workload)
+	endpoints := make([]*events.Endpoint, len(f.Index.Endpoints))
+	for i, e := range f.Index.Endpoints {
+		endpoints[i] = cleanEndpoint(e)
+	}
 	rows := make([]events.Row, 0, len(p.rows)+len(p.opens))
 	for _, list := range [][]row{p.rows, p.opens} {
 		for i := range list {
-			rows = append(rows, list[i].stored())
+			rows = append(rows, list[i].stored(w, endpoints[list[i].entry.Endpoint]))
 		}
 	}
 	return rows, nil
 }
 
 // stored is the row as it is read back from the index.
-func (r *row) stored() events.Row {
-	w, e := cleanWorkload(r.tape.Header.Workload), cleanEndpoint(r.tape.Index.Endpoints[r.entry.Endpoint])
+func (r *row) stored(w *events.Workload, e *events.Endpoint) events.Row {
 	x := r.tape.Row(r.entry)
 	x.Time, x.Flags = time.UnixMicro(r.time).UTC(), r.flags
 	x.Cluster, x.Namespace, x.Service, x.Version, x.Instance = w.Cluster, w.Namespace, w.Service, w.Version, w.Instance
@@ -80,6 +84,7 @@ func (s *Scan) each(ctx context.Context, visit func(*events.Row)) error {
 
 func (s *Scan) all(ctx context.Context, visit func(*events.Row)) error {
 	n := 0
+	var row events.Row // one for all: visit keeps none
 	for r, err := range s.Rows() {
 		if err != nil {
 			return fmt.Errorf("scan tapes: %w", err)
@@ -87,7 +92,8 @@ func (s *Scan) all(ctx context.Context, visit func(*events.Row)) error {
 		if n++; n%1024 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		visit(&r)
+		row = r
+		visit(&row)
 	}
 	return ctx.Err()
 }

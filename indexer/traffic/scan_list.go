@@ -18,10 +18,6 @@ func (s *Scan) List(ctx context.Context, q ListQuery) (*Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	open, err := s.open(ctx)
-	if err != nil {
-		return nil, err
-	}
 	// The first rows of the list seen so far, the last of them on top.
 	first := &rowHeap{less: func(a, b *events.Row) bool {
 		if q.Oldest {
@@ -34,14 +30,15 @@ func (s *Scan) List(ctx context.Context, q ListQuery) (*Page, error) {
 			return
 		}
 		if len(first.rows) == q.Limit {
-			if !first.less(&first.rows[0], r) {
+			if !first.less(first.rows[0], r) {
 				return
 			}
 			heap.Pop(first)
 		}
-		heap.Push(first, *r)
+		heap.Push(first, clone(r))
 	}
-	if err := s.each(ctx, visit); err != nil {
+	open, err := s.separate(ctx, visit)
+	if err != nil {
 		return nil, err
 	}
 	for _, r := range open {
@@ -57,7 +54,7 @@ func (h *rowHeap) page(q *ListQuery) *Page {
 		p.Searched = q.To
 	}
 	for i := len(h.rows) - 1; i >= 0; i-- {
-		p.Exchanges[i] = heap.Pop(h).(events.Row)
+		p.Exchanges[i] = *heap.Pop(h).(*events.Row)
 	}
 	if n := len(p.Exchanges); n == q.Limit {
 		last := &p.Exchanges[n-1]
@@ -67,25 +64,30 @@ func (h *rowHeap) page(q *ListQuery) *Page {
 }
 
 type rowHeap struct {
-	rows []events.Row
+	rows []*events.Row
 	less func(a, b *events.Row) bool
 }
 
 func (h *rowHeap) Len() int           { return len(h.rows) }
-func (h *rowHeap) Less(i, j int) bool { return h.less(&h.rows[i], &h.rows[j]) }
+func (h *rowHeap) Less(i, j int) bool { return h.less(h.rows[i], h.rows[j]) }
 func (h *rowHeap) Swap(i, j int)      { h.rows[i], h.rows[j] = h.rows[j], h.rows[i] }
-func (h *rowHeap) Push(x any)         { h.rows = append(h.rows, x.(events.Row)) }
+func (h *rowHeap) Push(x any)         { h.rows = append(h.rows, x.(*events.Row)) }
 func (h *rowHeap) Pop() any {
 	last := h.rows[len(h.rows)-1]
 	h.rows = h.rows[:len(h.rows)-1]
 	return last
 }
 
-// open are the exchanges that have not ended, in their newest state.
-func (s *Scan) open(ctx context.Context) (map[Cursor]events.Row, error) {
+// separate visits the exchanges that have ended and returns the others, in
+// their newest state.
+func (s *Scan) separate(ctx context.Context, visit func(*events.Row)) (map[Cursor]events.Row, error) {
 	open := map[Cursor]events.Row{}
 	err := s.all(ctx, func(r *events.Row) {
-		if known, ok := open[After(r)]; r.Open && (!ok || slices.Compare(known.Tape[:], r.Tape[:]) < 0) {
+		if !r.Open {
+			visit(r)
+			return
+		}
+		if known, ok := open[After(r)]; !ok || slices.Compare(known.Tape[:], r.Tape[:]) < 0 {
 			open[After(r)] = *r
 		}
 	})
@@ -152,7 +154,7 @@ func (s *Scan) sequence(ctx context.Context, belongs func(*events.Row) bool) ([]
 		if !belongs(r) {
 			return
 		}
-		heap.Push(first, *r)
+		heap.Push(first, clone(r))
 		if len(first.rows) > maxSequence {
 			heap.Pop(first)
 		}
@@ -160,5 +162,14 @@ func (s *Scan) sequence(ctx context.Context, belongs func(*events.Row) bool) ([]
 	if err != nil {
 		return nil, err
 	}
-	return sequence(first.rows), nil
+	rows := make([]events.Row, len(first.rows))
+	for i, r := range first.rows {
+		rows[i] = *r
+	}
+	return sequence(rows), nil
+}
+
+func clone(r *events.Row) *events.Row {
+	c := *r
+	return &c
 }

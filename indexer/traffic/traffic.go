@@ -12,4 +12,7 @@
 //     statement) agree at any moment (Store.Merge).
 //   - Ids of workloads and endpoints follow from their fields, so a rebuilt
 //     index equals the lost one row for row.
+//
+// Views is what users look at: Reader answers from the index, and Scan from the
+// tapes where there is no database. Both say the same of the same exchanges.
 package traffic

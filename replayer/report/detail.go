@@ -1,6 +1,8 @@
 package report
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -64,19 +66,15 @@ func responseMessage(x *events.Exchange) Message {
 	return Message{Line: line, Headers: headerLines(r.Headers), Body: bodyText(r.Body), Bytes: r.GetBody().GetSize()}
 }
 
-const hidden = "(hidden)"
-
-var (
-	secretName  = regexp.MustCompile(`(?i)(authorization|cookie|token|secret|password|passwd|api[-_]?key|session|signature|credential)`)
-	secretValue = regexp.MustCompile(`(?i)("[^"]*(?:token|secret|password|passwd|api[-_]?key|session|signature|credential)[^"]*"\s*:\s*")(?:[^"\\]|\\.)*`)
-)
+// secretValue is a JSON text under the name of a credential.
+var secretValue = regexp.MustCompile(`(?i)("[^"]*(?:token|secret|password|passwd|api[-_]?key|session|signature|credential)[^"]*"\s*:\s*")(?:[^"\\]|\\.)*`)
 
 func headerLines(fields []*events.Field) []string {
 	var lines []string
 	for _, f := range fields {
 		value := string(f.Value)
-		if secretName.Match(f.Name) && !strings.Contains(value, "td1_") { // a redaction token is no secret
-			value = hidden
+		if events.IsSecretName(string(f.Name)) && !strings.Contains(value, "td1_") { // a redaction token is no secret
+			value = events.Hidden
 		}
 		lines = append(lines, strings.ToValidUTF8(string(f.Name)+": "+value, "\uFFFD"))
 	}
@@ -91,8 +89,8 @@ func hideQuery(target string) string {
 	pairs := strings.Split(query, "&")
 	for i, pair := range pairs {
 		name, _, _ := strings.Cut(pair, "=")
-		if plain, err := url.QueryUnescape(name); err == nil && secretName.MatchString(plain) {
-			pairs[i] = name + "=" + hidden
+		if plain, err := url.QueryUnescape(name); err == nil && events.IsSecretName(plain) {
+			pairs[i] = name + "=" + events.Hidden
 		}
 	}
 	return path + "?" + strings.Join(pairs, "&")
@@ -109,5 +107,9 @@ func bodyText(b *events.Body) string {
 	if !utf8.Valid(data) {
 		return fmt.Sprintf("(%d bytes, not text)", b.GetSize())
 	}
-	return secretValue.ReplaceAllString(string(data), "${1}"+hidden)
+	var pretty bytes.Buffer
+	if json.Indent(&pretty, data, "", "  ") == nil { // all of a JSON body
+		data = pretty.Bytes()
+	}
+	return secretValue.ReplaceAllString(string(data), "${1}"+events.Hidden)
 }

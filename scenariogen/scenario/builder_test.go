@@ -195,3 +195,57 @@ func TestCredentialFromNowhereIsAWarning(t *testing.T) {
 		t.Errorf("warnings %q, want one", m.Warnings)
 	}
 }
+
+func TestDependencyKeepsWhereItWasListenedFor(t *testing.T) {
+	r := newRecorder()
+	r.inbound("GET", "/", nil, "", 200, nil, "ok")
+	r.outbound("payments.test:4000", "GET", "/a", "", 200, "ok").Connection.Listen = "127.0.0.1:8081"
+	r.outbound("catalog.test", "GET", "/b", "", 200, "ok")
+	m := r.build(t, openBucket(t), Options{})
+	want := []events.Dependency{
+		{Name: "catalog.test", Protocol: "http", Mocks: 1},
+		{Name: "payments.test:4000", Protocol: "http", Listen: "127.0.0.1:8081", Mocks: 1},
+	}
+	if diff := cmp.Diff(want, m.Dependencies); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A log-in by cookie, on a connection of its own, and a refreshed token are
+// one session with what follows.
+func TestLogInAndRefreshJoinTheSession(t *testing.T) {
+	r := newRecorder()
+	r.inbound("GET", "/", nil, "", 200, nil, "welcome")
+	r.inbound("POST", "/login", nil, `{"user":"ada"}`, 200, fields{"Set-Cookie", "sid=" + token(1) + "; Path=/"}, "")
+	r.turn()
+	r.inbound("GET", "/me", fields{"Cookie", "sid=" + token(1)}, "", 200, nil, "ada")
+	r.inbound("POST", "/refresh", fields{"Cookie", "sid=" + token(1)}, "", 200, fields{"Set-Cookie", "sid=" + token(2)}, "")
+	r.turn()
+	r.inbound("GET", "/me", fields{"Cookie", "sid=" + token(2)}, "", 200, nil, "ada")
+	sessions := r.sessions(t)
+	if len(sessions) != 2 || len(sessions[0].Tests) != 1 || len(sessions[1].Tests) != 4 {
+		t.Fatalf("%d sessions %v, want the anonymous visit and the rest", len(sessions), sessions)
+	}
+	want := []string{
+		"0 response.cookie.sid → 1 request.cookie.sid",
+		"0 response.cookie.sid → 2 request.cookie.sid",
+		"2 response.cookie.sid → 3 request.cookie.sid",
+	}
+	if diff := cmp.Diff(want, linksText(sessions[1].Links)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Values that are the same by chance are no links.
+func TestFalseLinks(t *testing.T) {
+	r := newRecorder()
+	r.inbound("GET", "/settings", nil, "", 200, nil,
+		`{"id":7,"page":2,"currency":"EUR","enabled":true,"name":"ada","ok":"ok","country":"de","limit":"10","version":"v1"}`)
+	r.inbound("GET", "/v1/products/7?page=2&limit=10&currency=EUR&sort=name&enabled=true", nil, "", 200, nil, "[]")
+	r.inbound("POST", "/carts", nil, `{"quantity":2,"currency":"EUR","name":"ada","ok":"ok","product":7,"enabled":true}`, 201, nil, `{"id":8}`)
+	r.inbound("PUT", "/carts/8/products/8", nil, `{"quantity":8}`, 200, nil, "")
+	want := []string{"2 response.body.$.id → 3 request.path[1]"}
+	if diff := cmp.Diff(want, linksText(r.sessions(t)[0].Links)); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -255,7 +255,7 @@ func (c *comparison) address(prefix, whole, want, got string) {
 	for i := range w {
 		c.value(w[i], g[i])
 	}
-	c.sets(pairLeaves(prefix+".query.", wantQuery), pairLeaves(prefix+".query.", gotQuery))
+	c.sets(formLeaves(prefix+".query.", wantQuery), formLeaves(prefix+".query.", gotQuery))
 }
 
 // sets compares leaves by place.

@@ -48,7 +48,7 @@ func requestLeaves(r *events.Request) []leaf {
 	out := []leaf{{"request.method", "", kindText, r.Method}}
 	path, query, _ := strings.Cut(r.Target, "?")
 	out = append(out, pathLeaves("request.path", originForm(path))...)
-	out = append(out, pairLeaves("request.query.", query)...)
+	out = append(out, formLeaves("request.query.", query)...)
 	out = append(out, headerLeaves("request", r.Headers)...)
 	return append(out, bodyLeaves("request", r.Headers, r.Body)...)
 }
@@ -62,7 +62,7 @@ func responseLeaves(r *events.Response) []leaf {
 	if location := events.HeaderValue(r.Headers, "Location"); location != "" {
 		path, query, _ := strings.Cut(location, "?")
 		out = append(out, pathLeaves("response.location.path", originForm(path))...)
-		out = append(out, pairLeaves("response.location.query.", query)...)
+		out = append(out, formLeaves("response.location.query.", query)...)
 	}
 	out = append(out, headerLeaves("response", r.Headers)...)
 	return append(out, bodyLeaves("response", r.Headers, r.Body)...)
@@ -92,14 +92,14 @@ func pathLeaves(prefix, path string) []leaf {
 	return out
 }
 
-func pairLeaves(prefix, query string) []leaf {
+func formLeaves(prefix, query string) []leaf {
 	if query == "" {
 		return nil
 	}
 	var out []leaf
 	count := counter{}
-	for pair := range strings.SplitSeq(query, "&") {
-		key, value, _ := strings.Cut(pair, "=")
+	for part := range strings.SplitSeq(query, "&") {
+		key, value, _ := strings.Cut(part, "=")
 		key, value = unescapeQuery(key), unescapeQuery(value)
 		out = append(out, leaf{count.place(prefix + key), key, kindText, value})
 	}
@@ -132,12 +132,12 @@ func headerLeaves(side string, fields []*events.Field) []leaf {
 		name, value := headerName(f), string(f.Value)
 		switch {
 		case side == "request" && name == "Cookie":
-			for _, c := range cookiePairs(value) {
+			for _, c := range cookiesIn(value) {
 				out = append(out, leaf{count.place("request.cookie." + c.name), c.name, kindText, c.value})
 			}
 		case side == "response" && name == "Set-Cookie":
-			pair, _, _ := strings.Cut(value, ";")
-			for _, c := range cookiePairs(pair) {
+			part, _, _ := strings.Cut(value, ";")
+			for _, c := range cookiesIn(part) {
 				out = append(out, leaf{count.place("response.cookie." + c.name), c.name, kindText, c.value})
 			}
 		default:
@@ -162,10 +162,10 @@ func headerName(f *events.Field) string {
 
 type cookie struct{ name, value string }
 
-func cookiePairs(header string) []cookie {
+func cookiesIn(header string) []cookie {
 	var out []cookie
-	for pair := range strings.SplitSeq(header, ";") {
-		name, value, found := strings.Cut(strings.TrimSpace(pair), "=")
+	for part := range strings.SplitSeq(header, ";") {
+		name, value, found := strings.Cut(strings.TrimSpace(part), "=")
 		if found && name != "" {
 			out = append(out, cookie{name, value})
 		}
@@ -184,7 +184,7 @@ func bodyLeaves(side string, headers []*events.Field, b *events.Body) []leaf {
 	}
 	media := mediaType(headers)
 	if side == "request" && media == "application/x-www-form-urlencoded" {
-		return pairLeaves("request.form.", string(data))
+		return formLeaves("request.form.", string(data))
 	}
 	if looksJSON(media, data) {
 		if found, err := jsonLeaves(data); err == nil {

@@ -38,7 +38,7 @@ func (m message) put(place, recorded, live string) bool {
 		return m.putPath(rest, recorded, live)
 	case strings.HasPrefix(rest, "query.") && m.target != nil:
 		path, query, _ := strings.Cut(*m.target, "?")
-		query, done := putPair(query, "query.", rest, recorded, live)
+		query, done := putForm(query, "query.", rest, recorded, live)
 		*m.target = path + "?" + query
 		return done
 	case strings.HasPrefix(rest, "header."):
@@ -46,7 +46,7 @@ func (m message) put(place, recorded, live string) bool {
 	case strings.HasPrefix(rest, "cookie."):
 		return m.putCookie(rest, recorded, live)
 	case strings.HasPrefix(rest, "form.") && m.body != nil:
-		form, done := putPair(string(m.body.Data), "form.", rest, recorded, live)
+		form, done := putForm(string(m.body.Data), "form.", rest, recorded, live)
 		m.setBody([]byte(form), done)
 		return done
 	case strings.HasPrefix(rest, "body.$") && m.body != nil:
@@ -80,18 +80,18 @@ func (m message) putPath(rest, recorded, live string) bool {
 	return true
 }
 
-func putPair(pairs, prefix, rest, recorded, live string) (string, bool) {
-	all := strings.Split(pairs, "&")
+func putForm(form, prefix, rest, recorded, live string) (string, bool) {
+	all := strings.Split(form, "&")
 	count := counter{}
-	for i, pair := range all {
-		key, value, _ := strings.Cut(pair, "=")
+	for i, part := range all {
+		key, value, _ := strings.Cut(part, "=")
 		if count.place(prefix+unescapeQuery(key)) != rest {
 			continue
 		}
 		all[i] = key + "=" + url.QueryEscape(replacePart(unescapeQuery(value), recorded, live))
 		return strings.Join(all, "&"), true
 	}
-	return pairs, false
+	return form, false
 }
 
 func (m message) putHeader(rest, recorded, live string) bool {

@@ -91,8 +91,14 @@ func (d *dissector) responseHead(e *exchange, t time.Time) {
 // those of this exchange, which ends with the connection.
 func (d *dissector) upgraded(e *exchange, t time.Time) {
 	d.opaque = e
+	for _, other := range d.open { // nobody asked for the switch: these were bytes of the other protocol, or are lost
+		if other != e {
+			other.Failure = wire.FailureGap + "the connection speaks another protocol"
+			d.hand(other)
+		}
+	}
 	held := int64(len(d.held))
-	d.held, d.await = nil, false
+	d.open, d.reading, d.held, d.await = []*exchange{e}, nil, nil, false
 	d.count(events.Side_REQUEST, t, held)
 }
 

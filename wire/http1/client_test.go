@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -137,7 +138,7 @@ func TestClientReadsAnswers(t *testing.T) {
 		{"cut in the body", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi", "200", "hi", "closed before the answer was complete"},
 		{"cut in the head", "GET", "HTTP/1.1 200 OK\r\nConte", "", "", "closed before the answer was complete"},
 		{"nothing", "POST", "", "", "", "closed before the answer was complete"},
-		{"no HTTP", "GET", "SSH-2.0-OpenSSH\r\n", "", "", `malformed answer: status line "SSH-2.0-OpenSSH" is not: version status reason`},
+		{"no HTTP", "GET", "SSH-2.0-OpenSSH\r\n\r\n", "", "", "malformed answer: start line is not HTTP/1.x"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			answer = tt.answer
@@ -266,6 +267,51 @@ func TestPoolKeepsConnections(t *testing.T) {
 	server.CloseClientConnections()
 	get(a, "/") // a closed connection is noticed, not a failure
 	get(c, "/")
+}
+
+// Many sessions share a few connections, and none waits for ever.
+func TestPoolBoundsConnections(t *testing.T) {
+	var now, most atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n := now.Add(1); n > most.Load() {
+			most.Store(n)
+		}
+		io.Copy(w, r.Body)
+		now.Add(-1)
+	}))
+	var open, mostOpen atomic.Int32
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		switch s {
+		case http.StateNew:
+			if n := open.Add(1); n > mostOpen.Load() {
+				mostOpen.Store(n)
+			}
+		case http.StateClosed:
+			open.Add(-1)
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	p := pool(t, server.URL)
+	p.Max = 4
+	var sessions sync.WaitGroup
+	for n := range 40 {
+		sessions.Go(func() {
+			c := p.Client()
+			defer c.Close()
+			for i := range 10 {
+				text := fmt.Sprint("session ", n, " request ", i)
+				got, err := c.Do(t.Context(), recorded("POST", "/", text, "Host: a", "Content-Length: 0"))
+				if err != nil || string(got.Response.GetBody().GetData()) != text {
+					t.Errorf("%v, answer %v %s, want %s", err, got.GetFailure(), got.Response.GetBody(), text)
+				}
+			}
+		})
+	}
+	sessions.Wait()
+	if most.Load() > 4 || mostOpen.Load() > 4 {
+		t.Errorf("%d requests at once on %d connections, want 4", most.Load(), mostOpen.Load())
+	}
 }
 
 func TestClientFailures(t *testing.T) {

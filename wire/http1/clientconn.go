@@ -95,13 +95,13 @@ func (c *clientConn) afterContinue(got *events.Exchange, chunked bool) error {
 	}
 	r.LastByte = time.Now().UnixNano()
 	if c.wait(time.Second) {
-		response, err := c.head()
+		response, frame, err := c.head(r.Method)
 		if err != nil {
 			return err
 		}
 		if response.Status != "100" {
 			c.broken = true // it did not want the body
-			return c.finish(got, response)
+			return c.finish(got, response, frame)
 		}
 		got.Interim = append(got.Interim, response)
 	}
@@ -159,7 +159,7 @@ func (c *clientConn) bothWays(got *events.Exchange, send func() error) error {
 // makes sending fail, and its answer counts all the same.
 func (c *clientConn) answer(got *events.Exchange, sendErr error) error {
 	for {
-		response, err := c.head()
+		response, frame, err := c.head(got.Request.Method)
 		if err != nil {
 			return errors.Join(sendErr, err)
 		}
@@ -168,34 +168,30 @@ func (c *clientConn) answer(got *events.Exchange, sendErr error) error {
 			continue
 		}
 		c.broken = c.broken || sendErr != nil
-		return c.finish(got, response)
+		return c.finish(got, response, frame)
 	}
 }
 
 // head reads a response without its body.
-func (c *clientConn) head() (*events.Response, error) {
+func (c *clientConn) head(method string) (*events.Response, framing, error) {
 	if _, err := c.in.r.Peek(1); err != nil {
-		return nil, unexpected(err)
+		return nil, framing{}, unexpected(err)
 	}
 	first := time.Now().UnixNano()
-	response, err := c.in.response()
+	response, frame, err := c.in.response(method)
 	if err != nil {
-		return nil, err
+		return nil, framing{}, err
 	}
 	response.FirstByte, response.LastByte = first, time.Now().UnixNano()
-	return response, nil
+	return response, frame, nil
 }
 
 // finish reads the body of the final response.
-func (c *clientConn) finish(got *events.Exchange, response *events.Response) error {
+func (c *clientConn) finish(got *events.Exchange, response *events.Response, frame framing) (err error) {
 	got.Response = response
-	frame, err := responseFraming(got.Request.Method, response.Status, response.Headers)
-	if err != nil {
-		return err
-	}
 	response.Body, response.Trailers, err = c.in.body(frame)
 	response.LastByte = time.Now().UnixNano()
-	if frame.length == untilClose || response.Status == "101" || !keepsAlive(response.Version, response.Headers) ||
+	if frame.kind == closeBody || response.Status == "101" || !keepsAlive(response.Version, response.Headers) ||
 		connectionHas(got.Request.Headers, "close") {
 		c.broken = true
 	}

@@ -149,6 +149,8 @@ var dissections = []struct {
 		[]string{`POST /a "some more" > 413 ""`, `GET /b "" > 200 "ok"`}},
 	{"upgrade", []chunk{ask("GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"), answer("HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x02hi"), ask("\x81\x03abc")}, nil,
 		[]string{`GET /ws "" > 101 "" of 4`}},
+	{"switch that nobody asked for", []chunk{ask("GET /a HTTP/1.1\r\n\r\nGET /b"), answer("HTTP/1.1 101 Switching Protocols\r\n\r\n"), ask("abc")}, nil,
+		[]string{`  "" ! gap: the connection speaks another protocol`, `GET /a "" > 101 ""`}},
 	{"upgrade refused", []chunk{ask("GET /ws HTTP/1.1\r\nUpgrade: h2c\r\n\r\nGET /b HTTP/1.1\r\n\r\n"), answer(ok), answer(ok), ask("GET /c HTTP/1.1\r\n\r\n"), answer(ok)}, nil,
 		[]string{`GET /ws "" > 200 "ok"`, `GET /b "" > 200 "ok"`, `GET /c "" > 200 "ok"`}},
 	{"connect", []chunk{ask("CONNECT x:443 HTTP/1.1\r\n\r\n"), answer("HTTP/1.1 200 Connection established\r\n\r\n"), ask("tls"), answer("tls!")}, nil,

@@ -2,11 +2,9 @@ package http1
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 
 	"tapedeck/events"
@@ -14,7 +12,7 @@ import (
 
 // Bounds of the client and the server side.
 const (
-	DefaultMaxHead = 1 << 20  // bytes of a start line with its fields
+	DefaultMaxHead = maxHead  // bytes of a start line with its fields
 	DefaultMaxBody = 64 << 20 // bytes of a body
 )
 
@@ -32,7 +30,7 @@ func refuse(status int, format string, args ...any) error {
 }
 
 // puller reads whole messages from a connection for the client and the server
-// side. Unlike the dissector it may wait for bytes, and is plain code for it.
+// side, which may wait for bytes; what is in them the dissector's code says.
 type puller struct {
 	r       *bufio.Reader
 	maxHead int
@@ -40,30 +38,17 @@ type puller struct {
 	cut     bool // keep the first maxBody bytes of a longer body instead of refusing it
 }
 
-// line reads up to the next LF and returns it without the line's end; budget
-// is what is left of the head's bound.
-func (p *puller) line(budget *int) (string, error) {
-	var long []byte
+// line appends the bytes up to the next LF to b, bound bytes at most.
+func (p *puller) line(b []byte, bound int) ([]byte, error) {
 	for {
 		part, err := p.r.ReadSlice('\n')
-		if *budget -= len(part); *budget < 0 {
-			return "", refuse(431, "head is over the bound of %d bytes", p.maxHead)
+		if len(b)+len(part) > bound {
+			return nil, refuse(431, "head is over the bound of %d bytes", bound)
 		}
-		if errors.Is(err, bufio.ErrBufferFull) {
-			long = append(long, part...)
-			continue
+		b = append(b, part...)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return b, unexpected(err)
 		}
-		if err != nil {
-			return "", unexpected(err)
-		}
-		if long != nil {
-			part = append(long, part...)
-		}
-		part = bytes.TrimSuffix(part[:len(part)-1], []byte{'\r'})
-		if bytes.ContainsAny(part, "\r\x00") { // RFC 9112, 2.2 and RFC 9110, 5.5
-			return "", refuse(400, "line %.60q has a bare CR or a NUL", part)
-		}
-		return string(part), nil
 	}
 }
 
@@ -74,179 +59,78 @@ func unexpected(err error) error {
 	return err
 }
 
-// fields reads header or trailer fields up to the empty line, in their order,
-// letter case and number (RFC 9112, section 5).
-func (p *puller) fields(budget *int) ([]*events.Field, error) {
-	var fields []*events.Field
+// lines reads up to and with the blank line.
+func (p *puller) lines(bound int) ([]byte, error) {
+	var b []byte
 	for {
-		line, err := p.line(budget)
-		if err != nil {
+		before := len(b)
+		var err error
+		if b, err = p.line(b, bound); err != nil {
 			return nil, err
 		}
-		if line == "" {
-			return fields, nil
-		}
-		if line[0] == ' ' || line[0] == '\t' { // obs-fold
-			if len(fields) == 0 {
-				return nil, refuse(400, "the first header line begins with a space")
-			}
-			last := fields[len(fields)-1]
-			last.Value = bytes.Trim(append(append(last.Value, ' '), line...), " \t")
-			continue
-		}
-		name, value, found := strings.Cut(line, ":")
-		if !found || !isToken(name) {
-			return nil, refuse(400, "header line %.60q is no field", line)
-		}
-		fields = append(fields, &events.Field{Name: []byte(name), Value: []byte(strings.Trim(value, " \t"))})
-	}
-}
-
-// isToken says that s is a token of RFC 9110, section 5.6.2.
-func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		letterOrDigit := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
-		if !letterOrDigit && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
-			return false
+		if isBlank(b[before:]) {
+			return b, nil
 		}
 	}
-	return s != ""
 }
 
-// request reads a request without its body.
-func (p *puller) request() (*events.Request, error) {
-	budget := p.maxHead
-	line, err := p.line(&budget)
-	for err == nil && line == "" { // RFC 9112, 2.2: empty lines before a request are skipped
-		line, err = p.line(&budget)
-	}
-	if err != nil {
-		return nil, err
-	}
-	method, rest, _ := strings.Cut(line, " ")
-	rest = text([]byte(rest)) // a target is a string of UTF-8 in a tape
-	end := strings.LastIndexByte(rest, ' ')
-	if !isToken(method) || end < 1 {
-		return nil, refuse(400, "request line %.60q is not: method target version", line)
-	}
-	target, version := rest[:end], rest[end+1:]
-	if version != "HTTP/1.1" && version != "HTTP/1.0" {
-		return nil, refuse(505, "version %.20q is not HTTP/1.1", version)
-	}
-	fields, err := p.fields(&budget)
-	if err != nil {
-		return nil, err
-	}
-	r := &events.Request{Method: method, Target: target, Version: version, Headers: fields}
-	r.Scheme, r.Host = authority(target, fields)
-	return r, nil
-}
+func isBlank(line []byte) bool { return len(line) == 1 || len(line) == 2 && line[0] == '\r' }
 
-// authority is the scheme and host that a request names: those of an absolute
-// target, else the Host header.
-func authority(target string, fields []*events.Field) (scheme, host string) {
-	scheme, rest, absolute := strings.Cut(target, "://")
-	if absolute && !strings.HasPrefix(target, "/") {
-		host, _, _ = strings.Cut(rest, "/")
-		host, _, _ = strings.Cut(host, "?")
-		return strings.ToLower(scheme), host
-	}
-	return "http", events.HeaderValue(fields, "Host")
-}
-
-// response reads a response without its body.
-func (p *puller) response() (*events.Response, error) {
-	budget := p.maxHead
-	line, err := p.line(&budget)
-	if err != nil {
-		return nil, err
-	}
-	version, rest, _ := strings.Cut(line, " ")
-	status, reason, _ := strings.Cut(rest, " ")
-	if code, err := strconv.Atoi(status); err != nil || code < 100 || code > 999 || !strings.HasPrefix(version, "HTTP/1.") {
-		return nil, refuse(502, "status line %.60q is not: version status reason", line)
-	}
-	fields, err := p.fields(&budget)
-	if err != nil {
-		return nil, err
-	}
-	return &events.Response{Version: version, Status: status, Reason: text([]byte(reason)), Headers: fields}, nil
-}
-
-// framing says where a body ends (RFC 9112, section 6.3).
+// framing says where a body ends.
 type framing struct {
-	chunked bool
-	length  int64 // untilClose: with the connection
+	kind   bodyKind
+	length int64
 }
 
-const untilClose = -1
+func (f framing) none() bool { return f.kind == noBody || f.kind == lengthBody && f.length == 0 }
 
-func (f framing) none() bool { return !f.chunked && f.length == 0 }
-
-func requestFraming(fields []*events.Field) (framing, error) {
-	coding, length, err := declaredFraming(fields)
-	switch {
-	case err != nil:
-		return framing{}, err
-	case coding == "" && length < 0:
-		return framing{}, nil
-	case coding == "":
-		return framing{length: length}, nil
-	case length >= 0:
-		// Two answers to where the body ends: request smuggling.
-		return framing{}, refuse(400, "both Transfer-Encoding and Content-Length")
-	case !strings.EqualFold(coding, "chunked"):
-		return framing{}, refuse(501, "transfer coding %.40q is not chunked", coding)
+// request reads a request without its body. It is as strict as a proxy: what
+// could be read in two ways is refused.
+func (p *puller) request() (*events.Request, framing, error) {
+	raw, err := p.lines(p.maxHead)
+	for err == nil && isBlank(raw) { // RFC 9112, 2.2: empty lines before a request are skipped
+		raw, err = p.lines(p.maxHead)
 	}
-	return framing{chunked: true}, nil
+	if err != nil {
+		return nil, framing{}, err
+	}
+	h, err := parseHead(raw, false, true)
+	if err != nil {
+		return nil, framing{}, refuse(400, "%v", err)
+	}
+	kind, length, err := h.requestBody()
+	switch {
+	case errors.Is(err, errCoding):
+		return nil, framing{}, refuse(501, "%v", err)
+	case err != nil:
+		return nil, framing{}, refuse(400, "%v", err)
+	}
+	r := &events.Request{Method: intern(h.first), Target: text(h.second), Version: intern(h.third), Headers: h.fields}
+	r.Scheme, r.Host = "http", text(h.host)
+	if scheme, rest, absolute := strings.Cut(r.Target, "://"); absolute && !strings.HasPrefix(r.Target, "/") {
+		end := strings.IndexAny(rest+"/", "/?")
+		r.Scheme, r.Host = strings.ToLower(scheme), rest[:end]
+	}
+	return r, framing{kind, length}, nil
 }
 
-func responseFraming(method, status string, fields []*events.Field) (framing, error) {
-	if bodyless(method, status) {
-		return framing{}, nil
+// response reads the response to method without its body.
+func (p *puller) response(method string) (*events.Response, framing, error) {
+	raw, err := p.lines(p.maxHead)
+	if err != nil {
+		return nil, framing{}, err
 	}
-	coding, length, err := declaredFraming(fields)
-	switch {
-	case err != nil:
-		return framing{}, err
-	case lastCoding(coding) == "chunked":
-		return framing{chunked: true}, nil
-	case coding != "" || length < 0:
-		return framing{length: untilClose}, nil
+	h, err := parseHead(raw, true, false)
+	if err != nil {
+		return nil, framing{}, refuse(502, "%v", err)
 	}
-	return framing{length: length}, nil
+	kind, length := h.responseBody(method)
+	return &events.Response{Version: intern(h.first), Status: intern(h.second), Reason: intern(h.third), Headers: h.fields}, framing{kind, length}, nil
 }
 
 // bodyless says that a response never has a body (RFC 9110, section 6.4.1).
 func bodyless(method, status string) bool {
 	return method == "HEAD" || status == "204" || status == "304" || strings.HasPrefix(status, "1")
-}
-
-func lastCoding(codings string) string {
-	return strings.ToLower(strings.TrimSpace(codings[strings.LastIndexByte(codings, ',')+1:]))
-}
-
-// declaredFraming reads Transfer-Encoding and Content-Length; length is -1
-// without one.
-func declaredFraming(fields []*events.Field) (coding string, length int64, err error) {
-	length = -1
-	for _, f := range fields {
-		switch {
-		case nameIs(f, "Transfer-Encoding"):
-			if len(f.Value) == 0 {
-				return "", 0, refuse(400, "an empty Transfer-Encoding")
-			}
-			coding = strings.TrimPrefix(coding+", "+string(f.Value), ", ")
-		case nameIs(f, "Content-Length"):
-			n, err := strconv.ParseUint(string(f.Value), 10, 63)
-			if err != nil || length >= 0 && length != int64(n) {
-				return "", 0, refuse(400, "Content-Length %.40q", f.Value)
-			}
-			length = int64(n)
-		}
-	}
-	return coding, length, nil
 }
 
 func nameIs(f *events.Field, name string) bool {
@@ -260,11 +144,11 @@ func (p *puller) body(f framing) (*events.Body, []*events.Field, error) {
 		return &events.Body{}, nil, nil
 	}
 	b := &bodyReader{puller: p}
-	if f.chunked {
+	if f.kind == chunkedBody {
 		trailers, err := b.chunks()
 		return b.done(), trailers, err
 	}
-	err := b.plain(f.length)
+	err := b.plain(f)
 	return b.done(), nil, err
 }
 
@@ -278,14 +162,14 @@ func (b *bodyReader) done() *events.Body {
 	return &b.body
 }
 
-func (b *bodyReader) plain(length int64) error {
-	if length == untilClose {
+func (b *bodyReader) plain(f framing) error {
+	if f.kind == closeBody {
 		return b.copyAll()
 	}
-	if length > b.maxBody && !b.cut {
-		return refuse(413, "body of %d bytes is over the bound of %d", length, b.maxBody)
+	if f.length > b.maxBody && !b.cut {
+		return refuse(413, "body of %d bytes is over the bound of %d", f.length, b.maxBody)
 	}
-	return b.copy(length)
+	return b.copy(f.length)
 }
 
 // copy reads n bytes. Memory grows with what came, not with what was declared.
@@ -335,29 +219,36 @@ func (b *bodyReader) copyAll() error {
 // chunks reads a chunked body and its trailers (RFC 9112, section 7.1).
 func (b *bodyReader) chunks() ([]*events.Field, error) {
 	for {
-		budget := 4096
-		line, err := b.line(&budget)
+		line, err := b.line(nil, maxChunkLine)
 		if err != nil {
 			return nil, err
 		}
-		digits, _, _ := strings.Cut(line, ";")
-		size, err := strconv.ParseUint(strings.TrimRight(digits, " \t"), 16, 62)
-		if err != nil {
-			return nil, refuse(400, "chunk size %.40q", line)
-		}
-		if size == 0 {
-			budget = b.maxHead
-			return b.fields(&budget)
-		}
-		if int64(size) > b.maxBody-int64(len(b.body.Data)) && !b.cut {
+		size, err := chunkSizeOf(line, !b.cut)
+		switch {
+		case err != nil:
+			return nil, refuse(400, "%v", err)
+		case size == 0:
+			return b.trailers()
+		case size > b.maxBody-int64(len(b.body.Data)) && !b.cut:
 			return nil, refuse(413, "body is over the bound of %d bytes", b.maxBody)
 		}
-		if err := b.copy(int64(size)); err != nil {
+		if err := b.copy(size); err != nil {
 			return nil, err
 		}
-		budget = 2
-		if line, err = b.line(&budget); err != nil || line != "" {
-			return nil, errors.Join(refuse(400, "chunk of %d bytes is longer than it says", size), err)
+		if line, err = b.line(nil, 2); err != nil || !isBlank(line) {
+			return nil, errors.Join(refuse(400, "%v", errChunkEnd), err)
 		}
 	}
+}
+
+func (b *bodyReader) trailers() ([]*events.Field, error) {
+	raw, err := b.lines(maxTrailers)
+	if err != nil {
+		return nil, err
+	}
+	trailers, err := parseTrailers(raw)
+	if err != nil {
+		return nil, refuse(400, "%v", err)
+	}
+	return trailers, nil
 }

@@ -40,8 +40,9 @@ func writeLine(w *bufio.Writer, parts ...string) {
 // isChunked says that the message was recorded with chunks.
 func isChunked(fields []*events.Field) bool {
 	for _, f := range fields {
-		if nameIs(f, "Transfer-Encoding") && lastCoding(string(f.Value)) == "chunked" {
-			return true
+		if nameIs(f, "Transfer-Encoding") {
+			_, last := lastElement(f.Value)
+			return strings.EqualFold(string(last), "chunked")
 		}
 	}
 	return false

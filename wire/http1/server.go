@@ -220,11 +220,7 @@ func (s *serving) next(c *serverConn) bool {
 // read reads a request with its body as an exchange.
 func (s *serving) read(c *serverConn) (*events.Exchange, error) {
 	first := time.Now()
-	r, err := c.in.request()
-	if err != nil {
-		return nil, err
-	}
-	frame, err := requestFraming(r.Headers)
+	r, frame, err := c.in.request()
 	if err != nil {
 		return nil, err
 	}

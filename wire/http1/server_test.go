@@ -192,7 +192,7 @@ func TestServerRefuses(t *testing.T) {
 		{"a large chunk", "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n", "413"},
 		{"a large body after 100-continue", "POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1001\r\n\r\n", "413"},
 		{"a large head", "GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 2000) + "\r\n\r\n", "431"},
-		{"HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505"},
+		{"HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "400"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := talk(t, address, tt.send)

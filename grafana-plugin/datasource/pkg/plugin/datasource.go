@@ -102,6 +102,9 @@ func (d *DataSource) reader(ctx context.Context) (*traffic.Reader, error) {
 }
 
 func (d *DataSource) open() (any, error) {
+	if d.alive.Err() != nil {
+		return nil, context.Cause(d.alive)
+	}
 	ctx, cancel := context.WithTimeout(d.alive, patience)
 	defer cancel()
 	index, err := traffic.OpenReader(ctx, d.settings.dsn())
@@ -109,7 +112,7 @@ func (d *DataSource) open() (any, error) {
 		return nil, err
 	}
 	d.index.Store(index)
-	// Disposed meanwhile: whoever sets alive's end first has closed nothing yet.
+	// Dispose ends alive before it looks for an index: one of the two sees this one.
 	if d.alive.Err() != nil && d.index.CompareAndSwap(index, nil) {
 		index.Close()
 		return nil, context.Cause(d.alive)

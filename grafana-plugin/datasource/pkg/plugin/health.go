@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
@@ -40,21 +42,14 @@ func (d *DataSource) CheckHealth(ctx context.Context, _ *backend.CheckHealthRequ
 	}
 	parts := d.parts()
 	said, wrong := make([]string, len(parts)), make([]bool, len(parts))
-	done := make(chan struct{})
+	var checks sync.WaitGroup
 	for i, p := range parts {
-		go func() {
-			said[i], wrong[i] = checkPart(ctx, p)
-			done <- struct{}{}
-		}()
+		checks.Go(func() { said[i], wrong[i] = checkPart(ctx, p) })
 	}
-	for range parts {
-		<-done
-	}
+	checks.Wait()
 	status := backend.HealthStatusOk
-	for _, w := range wrong {
-		if w {
-			status = backend.HealthStatusError
-		}
+	if slices.Contains(wrong, true) {
+		status = backend.HealthStatusError
 	}
 	return health(status, said), nil
 }

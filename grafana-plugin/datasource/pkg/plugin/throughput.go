@@ -62,7 +62,7 @@ func measureOf(name string) (measure, error) {
 func (d *DataSource) throughput(ctx context.Context, q concurrent.Query) backend.DataResponse {
 	frame, err := d.series(ctx, q.DataQuery)
 	if err != nil {
-		return failed(err)
+		return failed(d.inWords(err))
 	}
 	return backend.DataResponse{Frames: data.Frames{frame}}
 }

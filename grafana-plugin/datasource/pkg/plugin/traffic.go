@@ -35,7 +35,7 @@ func lineLimit(maxDataPoints int64) int {
 func (d *DataSource) traffic(ctx context.Context, q concurrent.Query) backend.DataResponse {
 	frame, err := d.lines(ctx, q.DataQuery)
 	if err != nil {
-		return failed(err)
+		return failed(d.inWords(err))
 	}
 	return backend.DataResponse{Frames: data.Frames{frame}}
 }
