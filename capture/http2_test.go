@@ -2,8 +2,6 @@ package capture
 
 import (
 	"bytes"
-	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -13,8 +11,6 @@ import (
 	"sync"
 	"testing"
 
-	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/h2c"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -28,13 +24,14 @@ import (
 
 func TestRecordsHTTP2(t *testing.T) {
 	_, js := natstest.New(t)
-	app := httptest.NewServer(h2c.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }), &http2.Server{}))
+	unencrypted := &http.Protocols{}
+	unencrypted.SetUnencryptedHTTP2(true)
+	app := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }))
+	app.Config.Protocols = unencrypted
+	app.Start()
 	defer app.Close()
-	c := start(t, Config{Inbound: []string{"0=" + address(app)}, Consumers: []string{"archiver", "indexer"}}, Deps{JS: js})
-	transport := &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, address string, _ *tls.Config) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, address)
-	}}
-	client := &http.Client{Transport: transport}
+	c := start(t, Config{Inbound: []string{"0=" + address(app)}}, Deps{JS: js})
+	client := &http.Client{Transport: &http.Transport{Protocols: unencrypted}}
 	long := bytes.Repeat([]byte("0123456789abcdef"), 40_000)
 	var all sync.WaitGroup
 	for i := range 30 {
@@ -90,7 +87,7 @@ func TestRecordsGRPC(t *testing.T) {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	defer func() { server.Stop(); <-served }()
-	c := start(t, Config{Inbound: []string{"0=" + l.Addr().String()}, Consumers: []string{"archiver", "indexer"}}, Deps{JS: js})
+	c := start(t, Config{Inbound: []string{"0=" + l.Addr().String()}}, Deps{JS: js})
 	for i := range 10 {
 		conn, err := grpc.NewClient("passthrough:///"+c.Addrs()[0].String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 		if err != nil {

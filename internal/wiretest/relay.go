@@ -142,24 +142,25 @@ func (c *recording) add(chunk Chunk) {
 	c.chunks = append(c.chunks, chunk)
 }
 
-// Connections waits until n connections have ended and returns what was said
-// on each of them. It calls end now and then, which should end them.
+// Connections waits until all connections, at least n, have ended and returns
+// what was said on each of them. It calls end now and then, which should end
+// them.
 func (r *Relay) Connections(n int, end func()) [][]Chunk {
 	r.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); <-time.After(time.Millisecond) {
 		end()
-		if all := r.ended(); len(all) >= n {
+		if all, open := r.ended(); len(all) >= n && open == 0 {
 			return all
 		}
 	}
-	r.t.Fatalf("%d connections have ended, want %d", len(r.ended()), n)
+	all, open := r.ended()
+	r.t.Fatalf("%d connections have ended, want %d; %d are open", len(all), n, open)
 	return nil
 }
 
-func (r *Relay) ended() [][]Chunk {
+func (r *Relay) ended() (all [][]Chunk, open int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var all [][]Chunk
 	for _, c := range r.connections {
 		c.mu.Lock()
 		closed := 0
@@ -170,8 +171,10 @@ func (r *Relay) ended() [][]Chunk {
 		}
 		if closed == 2 {
 			all = append(all, c.chunks)
+		} else {
+			open++
 		}
 		c.mu.Unlock()
 	}
-	return all
+	return all, open
 }

@@ -3,10 +3,8 @@ package http2
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
@@ -17,8 +15,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/h2c"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
@@ -26,20 +22,25 @@ import (
 	"tapedeck/internal/wiretest"
 )
 
+// unencrypted is HTTP/2 without TLS, from the first byte on.
+func unencrypted() *http.Protocols {
+	p := &http.Protocols{}
+	p.SetUnencryptedHTTP2(true)
+	return p
+}
+
 // serve is a server of HTTP/2 without TLS behind a relay.
 func serve(t *testing.T, handler http.HandlerFunc) *wiretest.Relay {
 	t.Helper()
-	server := httptest.NewServer(h2c.NewHandler(handler, &http2.Server{MaxConcurrentStreams: 250}))
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.Protocols = unencrypted()
+	server.Start()
 	t.Cleanup(server.Close)
 	return wiretest.NewRelay(t, server.Listener.Addr().String())
 }
 
 // transport is a client of HTTP/2 without TLS.
-func transport() *http2.Transport {
-	return &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, address string, _ *tls.Config) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, address)
-	}}
-}
+func transport() *http.Transport { return &http.Transport{Protocols: unencrypted()} }
 
 // dissected are the exchanges of a connection, found in pieces of any size.
 func dissected(t *testing.T, chunks []wiretest.Chunk) *wiretest.Sink {
