@@ -146,7 +146,7 @@ func uneven(a traffic.Account, killed map[string]time.Time) (found []string) {
 }
 
 // summary says what came of the load.
-func summary(l *load, e *evidence) string {
+func summary(o oracle, l *load, e *evidence) string {
 	count := func(m map[int][]events.ID) (n int) {
 		for _, ids := range m {
 			n += len(ids)
@@ -157,9 +157,13 @@ func summary(l *load, e *evidence) string {
 	fmt.Fprintf(&b, "%d answered, %d exchanges archived, %d rows; clients: %d dials refused, broken %v\n",
 		len(l.answered), count(e.archived), count(e.indexed), l.refused, l.broken)
 	total, missing, drops := 0, int64(0), map[string]int64{}
-	for life, numbers := range lost(oracle{answered: l.answered}, e) {
+	for life, numbers := range lost(o, e) {
 		total += len(numbers)
-		fmt.Fprintf(&b, "%s: %d answered exchanges are lost\n", life, len(numbers))
+		fmt.Fprintf(&b, "%s: %d answered exchanges are lost", life, len(numbers))
+		if killed, ok := o.killed[life]; ok {
+			fmt.Fprintf(&b, "; killed %.1f s after the oldest of them", killed.Sub(oldest(o, numbers)).Seconds())
+		}
+		b.WriteString("\n")
 	}
 	for _, a := range e.accounts {
 		missing += a.Missing
@@ -173,4 +177,14 @@ func summary(l *load, e *evidence) string {
 	}
 	fmt.Fprintf(&b, "lost %d in all; %d accounts: missing %d, dropped %v; bodies with pieces missing %v\n", total, len(e.accounts), missing, reasons, e.partial)
 	return b.String()
+}
+
+func oldest(o oracle, numbers []int) time.Time {
+	first := o.answered[numbers[0]].at
+	for _, n := range numbers {
+		if at := o.answered[n].at; at.Before(first) {
+			first = at
+		}
+	}
+	return first
 }

@@ -114,7 +114,7 @@ func run(ctx context.Context, c config) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("even after %.1f s\n%s", time.Since(healed).Seconds(), summary(load, e))
+	fmt.Printf("even after %.1f s\n%s", time.Since(healed).Seconds(), summary(s.oracle(load), load, e))
 	if len(findings) > 0 {
 		s.keep = true
 		printFindings(findings)
