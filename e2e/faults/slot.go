@@ -147,8 +147,9 @@ func (s *slot) end(sig syscall.Signal) error {
 		<-l.exited
 		return fmt.Errorf("%s did not end within 40 s of %s", l.name, sig)
 	}
-	if sig == syscall.SIGTERM && !l.cmd.ProcessState.Success() {
-		return fmt.Errorf("%s ended after SIGTERM with %s: %s", l.name, l.cmd.ProcessState, lastLine(l.output.Name()))
+	// One that had not said a word did not listen to signals yet.
+	if said := lastLine(l.output.Name()); sig == syscall.SIGTERM && !l.cmd.ProcessState.Success() && said != "" {
+		return fmt.Errorf("%s ended after SIGTERM with %s: %s", l.name, l.cmd.ProcessState, said)
 	}
 	return nil
 }
