@@ -2,10 +2,12 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -59,14 +61,26 @@ func openArchive(ctx context.Context, f *service.Flags) (*tapes.Archive, error) 
 // readArchive opens the archive to read: looking makes no folder. An index
 // can be looked at without an archive.
 func readArchive(ctx context.Context, f *service.Flags) (*tapes.Archive, error) {
-	if f.Archive == "" && f.Database == "" {
-		if _, err := os.Stat(f.ArchiveURL()); err != nil {
-			err = fmt.Errorf("nothing is recorded in %s", f.Data)
+	if folder, local := archiveFolder(f.ArchiveURL()); local && f.Database == "" {
+		if _, err := os.Stat(folder); err != nil {
+			err = fmt.Errorf("nothing is recorded in %s", cmp.Or(f.Archive, f.Data))
 			return nil, service.Hint(err, "record something: tapedeck record --inbound 8080=localhost:3000 -- CMD; or name another place with --data DIR or --archive URL")
 		}
 	}
 	archive, err := tapes.Open(ctx, f.ArchiveURL())
 	return archive, service.Hint(err, archiveHint)
+}
+
+// archiveFolder is the folder that the address of an archive names.
+func archiveFolder(address string) (folder string, local bool) {
+	if !strings.Contains(address, "://") {
+		return address, true
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "file" {
+		return "", false
+	}
+	return u.Path, true
 }
 
 func (s *source) close() {
