@@ -36,7 +36,6 @@ type config struct {
 	seed     uint64
 	time     time.Duration
 	clients  int
-	folder   string
 	keep     bool
 }
 
