@@ -15,7 +15,7 @@ import (
 type trafficCommand struct {
 	List       trafficList       `cmd:"" default:"withargs" help:"List exchanges, the newest last (default)."`
 	Tail       trafficTail       `cmd:"" help:"Print exchanges as they come, until Ctrl-C."`
-	Show       trafficShow       `cmd:"" help:"Show one exchange with headers and bodies."`
+	Show       trafficShow       `cmd:"" help:"Show one exchange with headers and bodies, or a stream with its messages."`
 	Deps       trafficDeps       `cmd:"" help:"What each service calls."`
 	Map        trafficMap        `cmd:"" help:"Draw who calls whom."`
 	Throughput trafficThroughput `cmd:"" help:"Draw exchanges over time, with latency."`
