@@ -244,6 +244,22 @@ func TestRecordings(t *testing.T) {
 	}
 }
 
+func TestInterruptedCommandSaysSo(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	err := fmt.Errorf("look up stream: %w", context.Canceled)
+	if got := interrupted(ctx, "record", err); got != err {
+		t.Errorf("without a signal %v, want %v", got, err)
+	}
+	cancel(Interrupt{Signal: syscall.SIGINT})
+	got := interrupted(ctx, "record", exit(2, err))
+	if got.Error() != "record: interrupted by SIGINT" || ExitCode(got) != 2 {
+		t.Errorf("got %q with exit code %d", got, ExitCode(got))
+	}
+	if failed := errors.New("disk full"); interrupted(ctx, "record", failed) != failed {
+		t.Error("another error is hidden by the signal")
+	}
+}
+
 func TestScenarioSelectorsAreJoined(t *testing.T) {
 	c := scenarioCreate{Name: "x", Selector: "status>=400", Filter: `path="/a"`, Service: "cart"}
 	r, err := c.request(time.Now())
