@@ -38,8 +38,9 @@
 // ones. Spool full: tapes are dropped and counted (spool). Copy behind its
 // bound: exchanges are dropped and counted (pressure). Dissector panics: the
 // connection's recording ends, counted (panic); the connection goes on. Process
-// killed: its connections break; what was in memory is lost, at most --tape-age
-// of recording.
+// killed: its connections break; what was in memory is lost: the open tape, and
+// those whose publishing NATS had not answered for up to 5 s. A tape that NATS
+// did not answer for is sent again while the spool is full.
 package capture
 
 import (

@@ -21,6 +21,7 @@ const (
 	inFlight       = 8  // fresh tapes published at once
 	drainFlight    = inFlight / 2
 	publishTimeout = 5 * time.Second
+	resendAfter    = 500 * time.Millisecond
 	checkEvery     = time.Minute
 	recheckEvery   = 3 * time.Second // while something is missing
 )
@@ -71,22 +72,31 @@ func (p *publisher) run(ctx context.Context) {
 	wg.Wait()
 }
 
-// store brings one fresh tape to a durable place.
+// store brings one fresh tape to a durable place. One that was sent without an
+// answer may be stored: it can't be counted as dropped, so while the spool
+// refuses it, it is sent again until NATS answers.
 func (p *publisher) store(ctx context.Context, t *closedTape) {
-	if p.ready.Load() {
-		err := p.send(ctx, t.id, p.workload, t.bytes, "fresh")
+	for sent := false; ; {
+		if p.ready.Load() {
+			err := p.send(ctx, t.id, p.workload, t.bytes, "fresh")
+			if err == nil {
+				return
+			}
+			sent = true
+			p.log.Warn("publish tape, spooling it", "tape", t.id, "error", err)
+			p.ready.Store(false) // the next ones need not wait as long; watch looks again
+		}
+		err := p.spool.Put(t.id, t.bytes)
 		if err == nil {
+			p.metrics.spooled.Inc()
 			return
 		}
-		p.log.Warn("publish tape, spooling it", "tape", t.id, "error", err)
-		p.ready.Store(false) // the next ones need not wait as long; watch looks again
+		if !sent || !service.Sleep(ctx, resendAfter) {
+			p.log.Error("tape is lost", "tape", t.id, "exchanges", t.exchanges, "error", err)
+			p.lost(t, dropSpool)
+			return
+		}
 	}
-	if err := p.spool.Put(t.id, t.bytes); err != nil {
-		p.log.Error("tape is lost", "tape", t.id, "exchanges", t.exchanges, "error", err)
-		p.lost(t, dropSpool)
-		return
-	}
-	p.metrics.spooled.Inc()
 }
 
 // send publishes a tape and waits for the PubAck of CAPTURED.

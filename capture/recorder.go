@@ -48,6 +48,11 @@ type recorder struct {
 	taped   uint64
 	dropped map[string]uint64
 	ended   bool
+
+	// losses are apart: close holds mu while it waits for room among the tapes
+	// to be published, and publishing counts here to make that room.
+	lossMu sync.Mutex
+	losses map[string]uint64 // exchanges of lost tapes by reason
 }
 
 // closedTape is a tape on its way out.
@@ -66,7 +71,7 @@ type Counts struct {
 }
 
 func newRecorder(now time.Time) *recorder {
-	return &recorder{source: events.NewID(now), builder: events.NewBuilder(now), last: now, dropped: map[string]uint64{}}
+	return &recorder{source: events.NewID(now), builder: events.NewBuilder(now), last: now, dropped: map[string]uint64{}, losses: map[string]uint64{}}
 }
 
 // limit is how much of a body is kept.
@@ -179,12 +184,12 @@ func (r *recorder) count(reason string, n uint64) {
 }
 
 // lost takes the exchanges of a tape that could be stored nowhere out of the
-// count of the taped ones.
+// count of the taped ones. It never waits for the recorder.
 func (r *recorder) lost(t *closedTape, reason string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.taped -= uint64(t.exchanges)
-	r.count(reason, uint64(t.exchanges))
+	r.lossMu.Lock()
+	defer r.lossMu.Unlock()
+	r.losses[reason] += uint64(t.exchanges)
+	r.metrics.dropped.WithLabelValues(reason).Add(float64(t.exchanges))
 }
 
 // due says whether a tape is old enough: age while at least ten exchanges a
@@ -253,6 +258,12 @@ func (r *recorder) counters() *events.Counters {
 	for reason, n := range r.dropped {
 		c.Dropped[reason] = n
 		c.Open -= n
+	}
+	r.lossMu.Lock()
+	defer r.lossMu.Unlock()
+	for reason, n := range r.losses {
+		c.Dropped[reason] += n
+		c.Taped -= n
 	}
 	return c
 }

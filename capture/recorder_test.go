@@ -92,6 +92,30 @@ func TestCountersAreCumulative(t *testing.T) {
 	}
 }
 
+// A full queue of tapes must not keep the publisher from counting the one that
+// it gives up to make room.
+func TestLossIsCountedWhileATapeWaits(t *testing.T) {
+	now := time.Now()
+	r, _ := testRecorder(now)
+	counted := make(chan struct{})
+	r.publish = func(c *closedTape) {
+		go func() {
+			r.lost(c, dropSpool)
+			close(counted)
+		}()
+		select {
+		case <-counted:
+		case <-time.After(10 * time.Second):
+			t.Error("the recorder keeps lost waiting")
+		}
+	}
+	addOne(r, now)
+	r.end()
+	if c := r.Counts(); c.Begun != 1 || c.Taped != 0 || c.Open != 0 || c.Dropped[dropSpool] != 1 {
+		t.Errorf("counts %+v, want the one as dropped", c)
+	}
+}
+
 func TestTapesStayBelowThePayloadBound(t *testing.T) {
 	r, _ := testRecorder(time.Now())
 	largest := 0
