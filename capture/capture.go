@@ -43,14 +43,17 @@
 package capture
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -84,6 +87,7 @@ type Service struct {
 	publisher *publisher
 	budget    *budget
 	listeners []*listener
+	transparency
 
 	dissectors []*dissecting
 	turn       atomic.Uint32
@@ -108,7 +112,11 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if s.protocols == nil {
 		s.protocols = []wire.Protocol{&http1.Protocol{Tags: cfg.Tag}}
 	}
+	s.own.local = map[netip.AddrPort]struct{}{}
 	routes, err := cfg.routes()
+	if err == nil {
+		err = errors.Join(checkProxyUser(cfg.ProxyUser), checkModes(&cfg))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -169,15 +177,23 @@ func (s *Service) panicked(p any) {
 
 func (s *Service) listen(routes []route) error {
 	for _, r := range routes {
-		l, err := net.Listen("tcp", r.listen)
+		l, err := s.bind(r)
 		if err != nil {
 			s.closeListeners()
-			return service.Hint(fmt.Errorf("listen for --%s on %s: %w", r.direction.Name(), r.listen, err), "choose a free address")
+			return bindHint(fmt.Errorf("listen for %s on %s: %w", r.flag(), r.listen, err))
 		}
 		r.listen = l.Addr().String()
-		s.listeners = append(s.listeners, &listener{l.(*net.TCPListener), r})
+		s.listeners = append(s.listeners, &listener{l, r})
 	}
 	return nil
+}
+
+// bindHint keeps a hint that says more than that the address may be in use.
+func bindHint(err error) error {
+	if errors.Is(err, syscall.EPERM) {
+		return err
+	}
+	return service.Hint(err, "choose a free address")
 }
 
 func (s *Service) closeListeners() {

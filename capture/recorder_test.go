@@ -128,11 +128,11 @@ func TestConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []route{
-		{events.Direction_INBOUND, "127.0.0.1:8080", "localhost:3000"},
-		{events.Direction_INBOUND, ":8081", "localhost:4000"},
-		{events.Direction_INBOUND, "[::1]:0", "localhost:5000"},
-		{events.Direction_OUTBOUND, "127.0.0.1:9000", ""},
-		{events.Direction_OUTBOUND, "127.0.0.1:9001", "payments:443"},
+		{direction: events.Direction_INBOUND, listen: "127.0.0.1:8080", upstream: "localhost:3000"},
+		{direction: events.Direction_INBOUND, listen: ":8081", upstream: "localhost:4000"},
+		{direction: events.Direction_INBOUND, listen: "[::1]:0", upstream: "localhost:5000"},
+		{direction: events.Direction_OUTBOUND, listen: "127.0.0.1:9000", upstream: ""},
+		{direction: events.Direction_OUTBOUND, listen: "127.0.0.1:9001", upstream: "payments:443"},
 	}
 	for i := range want {
 		if got[i] != want[i] {

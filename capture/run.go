@@ -62,7 +62,7 @@ func (s *Service) accept(ctx context.Context) error {
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, l := range s.listeners {
-		s.log.Info("listening", "direction", l.route.direction.Name(), "address", l.route.listen, "upstream", l.route.upstream)
+		s.log.Info("listening", "for", l.route.flag(), "address", l.route.listen, "upstream", l.route.upstream)
 		g.Go(func() error { return s.acceptOn(ctx, l) })
 	}
 	if len(s.listeners) == 0 {
@@ -81,7 +81,11 @@ func (s *Service) acceptOn(ctx context.Context, l *listener) error {
 		switch {
 		case err == nil:
 			backoff = 0
-			s.begin(work, c, l.route)
+			if r, err := s.destination(c, l.route); err != nil {
+				s.reject(c, r, err)
+			} else {
+				s.begin(work, c, r)
+			}
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return nil
 		default: // out of files: those in use come back
@@ -106,6 +110,7 @@ func (s *Service) begin(ctx context.Context, c *net.TCPConn, r route) {
 		defer cancel()
 		n.serve(ctx)
 		s.metrics.connections.WithLabelValues(name).Dec()
+		n.forgetSockets()
 		s.mu.Lock()
 		delete(s.sessions, n)
 		s.mu.Unlock()
