@@ -35,11 +35,14 @@
 //
 // NATS away, its stream full or a durable consumer missing: tapes go to the
 // spool, and from there to NATS when it is back, oldest first beside the fresh
-// ones. Spool full: tapes are dropped and counted (spool). Copy behind its
+// ones. Spool full: the newest or the oldest tapes are dropped and counted
+// (spool). Copy behind its
 // bound: exchanges are dropped and counted (pressure). Dissector panics: the
 // connection's recording ends, counted (panic); the connection goes on. Process
-// killed: its connections break; what was in memory is lost, at most --tape-age
-// of recording.
+// killed: its connections break; what was in memory is lost, at most five times
+// --tape-age of recording. Closed tapes and the counts outlive it (package
+// ledger): the next start with the same --data publishes them, and a last
+// header that counts the rest as dropped (killed).
 package capture
 
 import (
@@ -87,6 +90,7 @@ type Service struct {
 	publisher *publisher
 	budget    *budget
 	listeners []*listener
+	sources   string // folder of the ledgers
 	transparency
 
 	dissectors []*dissecting
@@ -153,6 +157,11 @@ func (s *Service) wire(deps Deps) error {
 	r.workload, r.redactor, r.maxBody, r.age = cfg.workload(), redactor, int64(cfg.MaxBody), cfg.TapeAge
 	r.log, r.metrics, r.publish, r.spooled = s.log, s.metrics, p.take, store.Tapes
 	p.js, p.consumers, p.spool, p.lost, p.log, p.metrics = deps.JS, cfg.Consumers, store, r.lost, s.log, s.metrics
+	p.stored, p.emptied = r.stored, s.settleSources
+	s.sources = filepath.Join(deps.Data, "sources")
+	if cfg.SpoolDrop == "oldest" {
+		p.evict = s.evict
+	}
 	p.workload, p.source = r.workload, "/tapedeck/capture/"+r.source.String()
 	s.recorder, s.publisher = r, p
 	return nil

@@ -175,3 +175,28 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+// The recorder waits for the publisher with its lock held; the publisher must
+// be able to count what it loses meanwhile.
+func TestLossIsCountedWhileATapeWaits(t *testing.T) {
+	r, _ := testRecorder(time.Now())
+	r.publish = func(c *closedTape) {
+		counted := make(chan struct{})
+		go func() {
+			defer close(counted)
+			r.lost(c, dropSpool)
+			r.drop(wire.DropPressure, 0)
+			r.stored(&closedTape{})
+		}()
+		select {
+		case <-counted:
+		case <-time.After(10 * time.Second):
+			t.Error("publisher and recorder wait for each other")
+		}
+	}
+	addOne(r, time.Now())
+	r.end()
+	if c := r.Counts(); c.Taped != 0 || c.Dropped[dropSpool] != 1 {
+		t.Errorf("counted %+v", c)
+	}
+}

@@ -16,6 +16,10 @@ import (
 // Run relays and records until ctx is done. Then it stops listening, lets
 // requests under way finish, and brings every tape to NATS or the spool.
 func (s *Service) Run(ctx context.Context) error {
+	if err := s.openLedger(); err != nil {
+		s.closeListeners()
+		return err
+	}
 	work := context.WithoutCancel(ctx)
 	var dissecting, publishing sync.WaitGroup
 	dissected := make(chan struct{})
@@ -46,6 +50,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.publisher.drainAll(sending)
 	stopWatching()
 	background.Wait()
+	s.closeLedger()
 	s.report()
 	return err
 }
