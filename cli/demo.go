@@ -41,6 +41,7 @@ type demonstration struct {
 	exe     string
 	began   time.Time
 	address map[string]string // of every listener, by what it is
+	order   string            // id of an exchange to show
 }
 
 // The names of the demo's listeners: app.X is the service X itself, in.X is
@@ -76,11 +77,12 @@ func (c *demoPlay) Run(ctx context.Context, env *Env) error {
 	for i, step := range steps {
 		began := time.Now()
 		fmt.Fprintf(env.Stdout, "\n%s\n", env.paint(bold, fmt.Sprintf("▶ %d/%d  %s", i+1, len(steps), step.title)))
-		if err := step.run(ctx); err != nil {
-			return fmt.Errorf("demo: %w", err)
-		}
+		err := step.run(ctx)
 		if ctx.Err() != nil {
 			return exit(ExitInterrupted, fmt.Errorf("demo: %w", context.Cause(ctx)))
+		}
+		if err != nil {
+			return fmt.Errorf("demo: %w", err)
 		}
 		fmt.Fprintln(env.Stdout, env.paint(faint, fmt.Sprintf("  (%s)", shortDuration(time.Since(began)))))
 	}
@@ -200,7 +202,8 @@ func (d *demonstration) nextSteps() []nextStep {
 	return []nextStep{
 		{"all that went wrong", line("traffic", "{status>=400}")},
 		{"what the orders service did, with its calls", line("traffic", "list", "--service", "orders", "--limit", "100")},
-		{"requests with headers and bodies, for jq", line("traffic", "list", "--text", "darjeeling", "-o", "json")},
+		{"one order with headers and bodies", line("traffic", "show", d.order)},
+		{"all that mentions Darjeeling, for jq", line("traffic", "list", "--text", "darjeeling", "-o", "json")},
 		{"how much and how fast", line("traffic", "throughput", "--last")},
 		{"what the scenario has learned: tokens and ids that go from answer to request", line("scenario", "show", demoScenario)},
 		{"the replay once more, with a JUnit file for CI", line(append([]string{"replay", demoScenario, "--junit", filepath.Join(d.Data, "junit.xml")}, d.replayArgs("passed.html", false)[2:]...)...)},

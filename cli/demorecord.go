@@ -10,6 +10,7 @@ import (
 
 	"tapedeck/capture"
 	"tapedeck/cli/demo"
+	"tapedeck/events"
 	"tapedeck/internal/service"
 )
 
@@ -32,6 +33,11 @@ func (d *demonstration) record(ctx context.Context) error {
 	}
 	if err := r.remember(rows, nil); err != nil {
 		return err
+	}
+	for _, row := range rows {
+		if row.Service == "gateway" && row.Direction == events.Direction_INBOUND && row.Path == "/orders" {
+			d.order = row.ID.String()
+		}
 	}
 	d.say("recorded %s of %s in %s", plural(len(rows), "exchange"), strings.Join(r.services(), ", "), d.Data)
 	return nil

@@ -23,11 +23,7 @@ type mockCommand struct {
 
 // Run answers for the dependencies until CMD ends or Ctrl-C.
 func (c *mockCommand) Run(ctx context.Context, env *Env) error {
-	archive, err := openArchive(ctx, &c.Flags)
-	if err != nil {
-		return err
-	}
-	opened, err := openScenario(ctx, archive, c.Scenario, c.Version, c.Data)
+	opened, err := readScenario(ctx, &c.Flags, c.Scenario, c.Version)
 	if err != nil {
 		return err
 	}

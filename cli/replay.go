@@ -76,6 +76,9 @@ func (c *replayCommand) Run(ctx context.Context, env *Env) error {
 		return couldNotRun(err)
 	}
 	printVerdict(env, &result)
+	if result.Verdict == events.Incomplete && result.Isolation == "unknown" {
+		fmt.Fprintln(env.Stdout, "  say --isolated if it calls nothing but the mocks, or let replay start it: -- CMD")
+	}
 	if err := c.Reports.write(ctx, env, archive, result); err != nil {
 		return couldNotRun(err)
 	}

@@ -18,7 +18,7 @@ type scenarioExport struct {
 }
 
 func (c *scenarioExport) Run(ctx context.Context, env *Env) error {
-	archive, err := openArchive(ctx, &c.Flags)
+	archive, err := readArchive(ctx, &c.Flags)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ type scenarioList struct {
 }
 
 func (c *scenarioList) Run(ctx context.Context, env *Env) error {
-	archive, err := openArchive(ctx, &c.Flags)
+	archive, err := readArchive(ctx, &c.Flags)
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ type scenarioShow struct {
 }
 
 func (c *scenarioShow) Run(ctx context.Context, env *Env) error {
-	archive, err := openArchive(ctx, &c.Flags)
+	archive, err := readArchive(ctx, &c.Flags)
 	if err != nil {
 		return err
 	}
