@@ -67,7 +67,9 @@ import (
 	"tapedeck/events"
 	"tapedeck/internal/service"
 	"tapedeck/wire"
+	"tapedeck/wire/grpc"
 	"tapedeck/wire/http1"
+	"tapedeck/wire/http2"
 )
 
 // Deps are what capture needs from its process.
@@ -76,7 +78,7 @@ type Deps struct {
 	Data     string                // folder for spool and key
 	Log      *slog.Logger          // nil: none
 	Register prometheus.Registerer // nil: no metrics
-	// Protocols that are recognised, HTTP first; nil: HTTP/1.
+	// Protocols that are recognised, HTTP first; nil: HTTP/1, HTTP/2, gRPC.
 	Protocols []wire.Protocol
 }
 
@@ -114,7 +116,8 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	if s.protocols == nil {
-		s.protocols = []wire.Protocol{&http1.Protocol{Tags: cfg.Tag}}
+		calls := &grpc.Protocol{Tags: cfg.Tag}
+		s.protocols = []wire.Protocol{&http1.Protocol{Tags: cfg.Tag}, &http2.Protocol{Tags: cfg.Tag, Inner: []http2.Inner{calls}}}
 	}
 	s.own.local = map[netip.AddrPort]struct{}{}
 	routes, err := cfg.routes()
