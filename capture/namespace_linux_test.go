@@ -9,12 +9,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"tapedeck/capture/spool"
 	"tapedeck/events"
 )
 
@@ -124,15 +122,6 @@ func (n *network) serve(ns string) {
 	eventually(n.t, "server in "+ns, func() bool { return strings.Contains(out.String(), "ready") })
 }
 
-// output collects what a process prints.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) { o.mu.Lock(); defer o.mu.Unlock(); return o.b.Write(p) }
-func (o *output) String() string              { o.mu.Lock(); defer o.mu.Unlock(); return o.b.String() }
-
 // tapedeck is a capture process inside, as its own user, without NATS: its
 // tapes stay in the spool.
 type tapedeck struct {
@@ -179,24 +168,6 @@ func (d *tapedeck) tapes() []*events.Tape {
 		d.n.t.Errorf("capture: %v: %s", err, d.out)
 	}
 	return spooledIn(d.n.t, filepath.Join(d.n.data, "spool"))
-}
-
-// spooledIn reads all tapes of a spool.
-func spooledIn(t testing.TB, dir string) []*events.Tape {
-	t.Helper()
-	store, err := spool.Open(dir, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var tapes []*events.Tape
-	for _, id := range store.Oldest(store.Tapes()) {
-		tape, err := store.Get(id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tapes = append(tapes, tape)
-	}
-	return tapes
 }
 
 // rules prints the rules and applies them to the inside.

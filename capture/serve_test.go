@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"log"
@@ -11,6 +12,9 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"tapedeck/capture/spool"
+	"tapedeck/events"
 )
 
 // serveVariable makes the test binary a server, in another network namespace
@@ -72,4 +76,31 @@ func build(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return binary
+}
+
+// output collects what a process prints.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) { o.mu.Lock(); defer o.mu.Unlock(); return o.b.Write(p) }
+func (o *output) String() string              { o.mu.Lock(); defer o.mu.Unlock(); return o.b.String() }
+
+// spooledIn reads all tapes of a spool.
+func spooledIn(t testing.TB, dir string) []*events.Tape {
+	t.Helper()
+	store, err := spool.Open(dir, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tapes []*events.Tape
+	for _, id := range store.Oldest(store.Tapes()) {
+		tape, err := store.Get(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tapes = append(tapes, tape)
+	}
+	return tapes
 }
