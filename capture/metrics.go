@@ -15,6 +15,7 @@ type metrics struct {
 	connections *prometheus.GaugeVec   // by direction
 	relayed     *prometheus.CounterVec // bytes, by side
 	refused     *prometheus.CounterVec // connections, by direction
+	rejected    *prometheus.CounterVec // connections that are relayed nowhere, by reason
 	panics      prometheus.Counter
 	tapes       prometheus.Counter
 	tapeBytes   prometheus.Histogram
@@ -38,6 +39,7 @@ func newMetrics() *metrics {
 		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "tapedeck", Subsystem: "capture", Name: "connections", Help: "Client connections that are relayed."}, []string{"direction"}),
 		relayed:     counter("relayed_bytes_total", "Bytes relayed.", "side"),
 		refused:     counter("upstream_failures_total", "Client connections whose upstream could not be reached.", "direction"),
+		rejected:    counter("rejected_connections_total", "Connections that were not relayed: a loop, not redirected, or a SOCKS handshake that failed.", "reason"),
 		panics:      single("dissector_panics_total", "Connections whose recording ended with a panic of a dissector."),
 		tapes:       single("tapes_total", "Tapes closed."),
 		tapeBytes: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "tapedeck", Subsystem: "capture", Name: "tape_bytes", Help: "Size of closed tapes.",
@@ -64,7 +66,7 @@ func (m *metrics) register(r prometheus.Registerer, p *publisher, b *budget) err
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "tapedeck", Subsystem: "capture", Name: name, Help: help}, f)
 	}
 	for _, c := range []prometheus.Collector{
-		m.exchanges, m.dropped, m.connections, m.relayed, m.refused, m.panics, m.tapes, m.tapeBytes, m.published, m.spooled, m.latency, m.publishing,
+		m.exchanges, m.dropped, m.connections, m.relayed, m.refused, m.rejected, m.panics, m.tapes, m.tapeBytes, m.published, m.spooled, m.latency, m.publishing,
 		gauge("spool_bytes", "Size of the spool.", func() float64 { return float64(p.spool.Bytes()) }),
 		gauge("spool_tapes", "Tapes in the spool.", func() float64 { return float64(p.spool.Tapes()) }),
 		gauge("buffered_bytes", "Relayed bytes that are not dissected yet.", func() float64 { return float64(b.used.Load()) }),

@@ -47,7 +47,7 @@ func TestUnansweredTapeIsNotDroppedWhileTheSpoolIsFull(t *testing.T) {
 	server := &deaf{JetStream: js}
 	p := newPublisher()
 	p.js, p.spool, p.workload, p.source = server, full, r.workload, "/tapedeck/capture/test"
-	p.lost, p.log, p.metrics = r.lost, slog.New(slog.DiscardHandler), r.metrics
+	p.lost, p.stored, p.log, p.metrics = r.lost, r.stored, slog.New(slog.DiscardHandler), r.metrics
 	p.ready.Store(true)
 	stored := make(chan struct{})
 	go func() {

@@ -92,30 +92,6 @@ func TestCountersAreCumulative(t *testing.T) {
 	}
 }
 
-// A full queue of tapes must not keep the publisher from counting the one that
-// it gives up to make room.
-func TestLossIsCountedWhileATapeWaits(t *testing.T) {
-	now := time.Now()
-	r, _ := testRecorder(now)
-	counted := make(chan struct{})
-	r.publish = func(c *closedTape) {
-		go func() {
-			r.lost(c, dropSpool)
-			close(counted)
-		}()
-		select {
-		case <-counted:
-		case <-time.After(10 * time.Second):
-			t.Error("the recorder keeps lost waiting")
-		}
-	}
-	addOne(r, now)
-	r.end()
-	if c := r.Counts(); c.Begun != 1 || c.Taped != 0 || c.Open != 0 || c.Dropped[dropSpool] != 1 {
-		t.Errorf("counts %+v, want the one as dropped", c)
-	}
-}
-
 func TestTapesStayBelowThePayloadBound(t *testing.T) {
 	r, _ := testRecorder(time.Now())
 	largest := 0
@@ -152,11 +128,11 @@ func TestConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []route{
-		{events.Direction_INBOUND, "127.0.0.1:8080", "localhost:3000"},
-		{events.Direction_INBOUND, ":8081", "localhost:4000"},
-		{events.Direction_INBOUND, "[::1]:0", "localhost:5000"},
-		{events.Direction_OUTBOUND, "127.0.0.1:9000", ""},
-		{events.Direction_OUTBOUND, "127.0.0.1:9001", "payments:443"},
+		{direction: events.Direction_INBOUND, listen: "127.0.0.1:8080", upstream: "localhost:3000"},
+		{direction: events.Direction_INBOUND, listen: ":8081", upstream: "localhost:4000"},
+		{direction: events.Direction_INBOUND, listen: "[::1]:0", upstream: "localhost:5000"},
+		{direction: events.Direction_OUTBOUND, listen: "127.0.0.1:9000", upstream: ""},
+		{direction: events.Direction_OUTBOUND, listen: "127.0.0.1:9001", upstream: "payments:443"},
 	}
 	for i := range want {
 		if got[i] != want[i] {
@@ -197,5 +173,30 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 		if err == nil || errors.Unwrap(err) == nil {
 			t.Errorf("%s: got %v, want an error with its cause", name, err)
 		}
+	}
+}
+
+// The recorder waits for the publisher with its lock held; the publisher must
+// be able to count what it loses meanwhile.
+func TestLossIsCountedWhileATapeWaits(t *testing.T) {
+	r, _ := testRecorder(time.Now())
+	r.publish = func(c *closedTape) {
+		counted := make(chan struct{})
+		go func() {
+			defer close(counted)
+			r.lost(c, dropSpool)
+			r.drop(wire.DropPressure, 0)
+			r.stored(&closedTape{})
+		}()
+		select {
+		case <-counted:
+		case <-time.After(10 * time.Second):
+			t.Error("publisher and recorder wait for each other")
+		}
+	}
+	addOne(r, time.Now())
+	r.end()
+	if c := r.Counts(); c.Taped != 0 || c.Dropped[dropSpool] != 1 {
+		t.Errorf("counted %+v", c)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"tapedeck/capture"
 	"tapedeck/internal/service"
 )
 
@@ -279,5 +280,12 @@ func TestOnlyServices(t *testing.T) {
 	}
 	if e, err := parseSelector(got); err != nil || e.All() {
 		t.Errorf("onlyServices = %s, which parses to %v, %v", got, e, err)
+	}
+}
+
+func TestProxyOfARecordingCarriesItsUser(t *testing.T) {
+	r := &recorder{configs: []capture.Config{{Outbound: []string{"8081=payments:80", "8082"}, ProxyUser: "shop:p@ss:word"}}}
+	if got, want := r.proxy(), "shop:p%40ss%3Aword@127.0.0.1:8082"; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
