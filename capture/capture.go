@@ -83,6 +83,7 @@ type Service struct {
 	recorder  *recorder
 	publisher *publisher
 	budget    *budget
+	terms     terms
 	listeners []*listener
 
 	dissectors []*dissecting
@@ -110,6 +111,9 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	}
 	routes, err := cfg.routes()
 	if err != nil {
+		return nil, err
+	}
+	if err := s.openTerms(deps, routes); err != nil {
 		return nil, err
 	}
 	if err := s.wire(deps); err != nil {

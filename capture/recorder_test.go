@@ -122,17 +122,19 @@ func TestTooLargeIsCounted(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	c := Config{Inbound: []string{"8080=localhost:3000", ":8081=4000", "[::1]:0=:5000"}, Outbound: []string{"9000", "127.0.0.1:9001=payments:443"}, Host: "127.0.0.1"}
+	c := Config{Inbound: []string{"8080=localhost:3000", ":8081=4000", "[::1]:0=:5000"}, Outbound: []string{"9000", "127.0.0.1:9001=payments:443", "9002=https://payments", "9003=https://[::1]:8443/"}, Host: "127.0.0.1"}
 	got, err := c.routes()
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []route{
-		{events.Direction_INBOUND, "127.0.0.1:8080", "localhost:3000"},
-		{events.Direction_INBOUND, ":8081", "localhost:4000"},
-		{events.Direction_INBOUND, "[::1]:0", "localhost:5000"},
-		{events.Direction_OUTBOUND, "127.0.0.1:9000", ""},
-		{events.Direction_OUTBOUND, "127.0.0.1:9001", "payments:443"},
+		{events.Direction_INBOUND, "127.0.0.1:8080", "localhost:3000", false},
+		{events.Direction_INBOUND, ":8081", "localhost:4000", false},
+		{events.Direction_INBOUND, "[::1]:0", "localhost:5000", false},
+		{events.Direction_OUTBOUND, "127.0.0.1:9000", "", false},
+		{events.Direction_OUTBOUND, "127.0.0.1:9001", "payments:443", false},
+		{events.Direction_OUTBOUND, "127.0.0.1:9002", "payments:443", true},
+		{events.Direction_OUTBOUND, "127.0.0.1:9003", "[::1]:8443", true},
 	}
 	for i := range want {
 		if got[i] != want[i] {

@@ -6,7 +6,6 @@ import (
 
 	"tapedeck/events"
 	"tapedeck/wire"
-	"tapedeck/wire/tcp"
 )
 
 // maxDetect is how many bytes of a client are enough to know its protocol.
@@ -23,6 +22,7 @@ type tap struct {
 	known, dead bool
 	closed      [3]bool
 	protocols   []wire.Protocol
+	opaque      wire.Protocol // when it is none of them
 	info        *events.Connection
 	direction   events.Direction
 	sink        *sink
@@ -74,7 +74,7 @@ func (t *tap) dissect(side events.Side, now time.Time, b []byte) {
 		return
 	}
 	if side == events.Side_RESPONSE { // the server speaks first
-		t.decide(&tcp.Protocol{})
+		t.decide(t.opaque)
 		t.dissector.Data(side, now, b)
 		return
 	}
@@ -99,7 +99,7 @@ func (t *tap) detect() wire.Protocol {
 	if undecided && len(t.first) < maxDetect {
 		return nil
 	}
-	return &tcp.Protocol{}
+	return t.opaque
 }
 
 func (t *tap) decide(p wire.Protocol) {
@@ -115,7 +115,7 @@ func (t *tap) decide(p wire.Protocol) {
 
 func (t *tap) missing(side events.Side, n int64) {
 	if t.dissector == nil {
-		t.decide(&tcp.Protocol{}) // the beginning is missing: nothing can be told
+		t.decide(t.opaque) // the beginning is missing: nothing can be told
 	}
 	t.dissector.Gap(side, n)
 }
@@ -125,7 +125,7 @@ func (t *tap) closeSide(side events.Side, now time.Time, err error) {
 		if !t.ended() && err == nil {
 			return // the other side may still tell
 		}
-		t.decide(&tcp.Protocol{})
+		t.decide(t.opaque)
 		for s, closed := range t.closed {
 			if closed && events.Side(s) != side {
 				t.dissector.Close(events.Side(s), now, nil)
