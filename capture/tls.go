@@ -51,6 +51,9 @@ func (s *Service) openTerms(deps Deps, routes []route) (err error) {
 	if t.authority, err = ca.Open(cfg.CA, time.Now()); err != nil {
 		return service.Hint(err, "tapedeck admin ca makes it; name another with --ca FILE, or leave TLS closed with --outbound-tls pass")
 	}
+	if err := t.authority.WriteCertificate(ca.CertificateFile(deps.Data)); err != nil {
+		return service.Hint(err, "choose a folder that can be written with --data DIR")
+	}
 	t.passthrough, err = openPassthrough(cfg.Passthrough, filepath.Join(deps.Data, "passthrough.json"), t.authority.Fingerprint())
 	return err
 }

@@ -4,7 +4,7 @@
 // The authority is one file with its key and certificate, mode 0600, made at
 // first use. It is valid for a year at most and replaced a month before its
 // end. Its key is never printed, logged or sent. Programs trust its
-// certificate, which lies beside it in a file of its own.
+// certificate, which has a file of its own.
 package ca
 
 import (
@@ -22,7 +22,6 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -45,11 +44,9 @@ type CA struct {
 // File is where the authority of a data folder is kept.
 func File(data string) string { return filepath.Join(data, "ca.pem") }
 
-// CertificateFile is the file beside the authority's with its certificate
-// alone, for programs to trust.
-func CertificateFile(path string) string {
-	return strings.TrimSuffix(path, filepath.Ext(path)) + ".crt"
-}
+// CertificateFile is where its certificate alone is put, for programs to
+// trust.
+func CertificateFile(data string) string { return filepath.Join(data, "ca.crt") }
 
 // Open reads the authority at path. A missing one is made, and one that ends
 // soon is replaced: programs must trust the new one then.
