@@ -121,6 +121,7 @@ func secureServer(t testing.TB, config *tls.Config) *httptest.Server {
 		fmt.Fprintf(w, "%s %s %s", r.Method, r.URL, body)
 	}))
 	s.TLS, s.EnableHTTP2 = config, true
+	s.TLS.NextProtos = []string{"h2", "http/1.1"}
 	s.Config.ErrorLog = quietStdLog()
 	s.StartTLS()
 	t.Cleanup(s.Close)
