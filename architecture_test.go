@@ -168,3 +168,18 @@ func trackedFiles(t *testing.T) map[string]string {
 	}
 	return files
 }
+
+// Each service says in its package comment what its operators need to know.
+func TestServicesExplainThemselves(t *testing.T) {
+	for _, service := range []string{"capture", "archiver", "indexer", "scenariogen", "replayer", "mocksrv"} {
+		out, err := exec.Command("go", "doc", "./"+service).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, heading := range []string{"What it does", "Consumes", "Publishes", "Guarantees", "When it fails"} {
+			if !regexp.MustCompile(`(?m)^#+ ` + heading + `$`).Match(out) {
+				t.Errorf("the comment of package %s has no heading %q", service, heading)
+			}
+		}
+	}
+}

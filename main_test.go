@@ -22,6 +22,7 @@ import (
 	"tapedeck/events"
 	"tapedeck/internal/broker"
 	"tapedeck/internal/pgtest"
+	"tapedeck/internal/tool"
 )
 
 func TestMain(m *testing.M) {
@@ -30,12 +31,12 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs cli/testdata through the real main: each tapedeck in a
 // script is a process of its own.
-func TestScripts(t *testing.T) { testscript.Run(t, params("cli/testdata")) }
+func TestScripts(t *testing.T) { testscript.Run(t, params(t, "cli/testdata")) }
 
 // TestScriptsWithDatabase runs those that need an index; each has an empty one
 // in $DSN.
 func TestScriptsWithDatabase(t *testing.T) {
-	p := params("cli/testdata/database")
+	p := params(t, "cli/testdata/database")
 	clean := p.Setup
 	p.Setup = func(e *testscript.Env) error {
 		e.Setenv("DSN", pgtest.New(t))
@@ -45,11 +46,13 @@ func TestScriptsWithDatabase(t *testing.T) {
 	t.Run("scripts", func(t *testing.T) { testscript.Run(t, p) })
 }
 
-func params(dir string) testscript.Params {
+func params(t *testing.T, dir string) testscript.Params {
+	natsCLI := filepath.Dir(tool.NATS.Require(t))
 	return testscript.Params{
 		Dir: dir,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("PATH", e.Getenv("PATH")+string(os.PathListSeparator)+natsCLI)
 			for _, v := range e.Vars {
 				if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "TAPEDECK_") {
 					e.Setenv(name, "")
@@ -65,7 +68,6 @@ func params(dir string) testscript.Params {
 			"natsd":    natsd,
 			"occupy":   occupy,
 			"ports":    ports,
-			"publish":  publish,
 			"result":   result,
 			"steps":    steps,
 			"until":    until,
@@ -149,15 +151,6 @@ func steps(ts *testscript.TestScript, _ bool, args []string) {
 	if strconv.Itoa(run) != args[0] {
 		ts.Fatalf("%d next steps, want %s", run, args[0])
 	}
-}
-
-// publish ADDRESS SUBJECT DATA: what `nats pub` does.
-func publish(ts *testscript.TestScript, _ bool, args []string) {
-	conn, err := nats.Connect("nats://" + args[0])
-	ts.Check(err)
-	defer conn.Close()
-	ts.Check(conn.Publish(args[1], []byte(args[2])))
-	ts.Check(conn.Flush())
 }
 
 // result ADDRESS ID VERDICT: waits for the result of a replay.

@@ -143,15 +143,19 @@ func (c *Command) usage(err error) error {
 	return exit(2, service.Hint(fmt.Errorf("%s: %w", c.Name, err), hint))
 }
 
-// nearest finds the command that name is most likely a slip of.
+// nearest finds the command that name is most likely a slip or the beginning
+// of.
 func nearest(name string, commands []Command) string {
-	best, distance := "", 3
+	best, distance := "", min(3, len(name))
 	for _, c := range commands {
 		if c.Group == Hidden {
 			continue
 		}
-		if d := editDistance(name, c.Name); d < distance || len(name) > 2 && strings.HasPrefix(c.Name, name) {
-			best, distance = c.Name, min(d, distance)
+		if len(name) > 2 && strings.HasPrefix(c.Name, name) {
+			return c.Name
+		}
+		if d := editDistance(name, c.Name); d < distance {
+			best, distance = c.Name, d
 		}
 	}
 	return best

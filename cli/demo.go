@@ -2,15 +2,12 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
-	"tapedeck/capture"
 	"tapedeck/cli/demo"
 	"tapedeck/internal/service"
 )
@@ -44,6 +41,7 @@ type demonstration struct {
 	exe     string
 	began   time.Time
 	address map[string]string // of every listener, by what it is
+	order   string            // id of an exchange to show
 }
 
 // The names of the demo's listeners: app.X is the service X itself, in.X is
@@ -79,11 +77,12 @@ func (c *demoPlay) Run(ctx context.Context, env *Env) error {
 	for i, step := range steps {
 		began := time.Now()
 		fmt.Fprintf(env.Stdout, "\n%s\n", env.paint(bold, fmt.Sprintf("▶ %d/%d  %s", i+1, len(steps), step.title)))
-		if err := step.run(ctx); err != nil {
-			return fmt.Errorf("demo: %w", err)
-		}
+		err := step.run(ctx)
 		if ctx.Err() != nil {
 			return exit(ExitInterrupted, fmt.Errorf("demo: %w", context.Cause(ctx)))
+		}
+		if err != nil {
+			return fmt.Errorf("demo: %w", err)
 		}
 		fmt.Fprintln(env.Stdout, env.paint(faint, fmt.Sprintf("  (%s)", shortDuration(time.Since(began)))))
 	}
@@ -108,81 +107,6 @@ func (d *demonstration) prepare() (err error) {
 		d.address[name] = free[i]
 	}
 	return nil
-}
-
-// record runs the shop's processes behind captures and sends customers in.
-func (d *demonstration) record(ctx context.Context) error {
-	flags := service.Flags{Data: d.Data, Database: d.Database, Log: d.Log}
-	s, err := openStack(ctx, flags, "", quiet(flags, d.env))
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	r, err := s.startRecorder(ctx, d.captures())
-	if err != nil {
-		return err
-	}
-	visited := d.visit(ctx)
-	rows, err := r.finish()
-	if err := errors.Join(visited, err); err != nil {
-		return err
-	}
-	if err := r.remember(rows, nil); err != nil {
-		return err
-	}
-	d.say("recorded %s of %s in %s", plural(len(rows), "exchange"), strings.Join(r.services(), ", "), d.Data)
-	return nil
-}
-
-// visit starts the shop, lets customers in, and ends it.
-func (d *demonstration) visit(ctx context.Context) error {
-	for _, name := range []string{"payments", "catalog", "orders", "gateway"} {
-		p, err := startProgram(append([]string{d.exe, "demo", "shop", name, "--listen", d.address["app."+name]}, d.connections(name)...), nil, d.env)
-		if err != nil {
-			return err
-		}
-		defer p.stop(syscall.SIGTERM, recordGrace)
-		if err := waitPort(ctx, d.address["app."+name], p); err != nil {
-			return err
-		}
-		d.say("%-8s listens at %s", name, d.address["app."+name])
-	}
-	sent, err := demo.Drive(ctx, "http://"+d.address["in.gateway"], d.Rounds)
-	if err != nil {
-		return err
-	}
-	d.say("three customers sent %s: log-ins, carts, orders, a wrong password, a declined card", plural(sent, "request"))
-	return nil
-}
-
-// captures are one capture a service, as each has its own in a cluster.
-func (d *demonstration) captures() []capture.Config {
-	config := func(name string, outbound ...string) capture.Config {
-		c := capture.Config{Service: name, Namespace: "shop", Version: "1.0",
-			Inbound:  []string{d.address["in."+name] + "=" + d.address["app."+name]},
-			MaxBody:  1 << 20,
-			TapeAge:  500 * time.Millisecond,
-			Spool:    filepath.Join(d.Data, "spool", name),
-			Outbound: outbound}
-		return c
-	}
-	return []capture.Config{
-		config("gateway", d.address["out.gateway.orders"]+"="+d.address["in.orders"], d.address["out.gateway.catalog"]+"="+d.address["in.catalog"]),
-		config("orders", d.address["out.orders.catalog"]+"="+d.address["in.catalog"], d.address["out.orders.payments"]+"="+d.address["app.payments"]),
-		config("catalog"),
-	}
-}
-
-// connections tell a service where its dependencies are: at its capture.
-func (d *demonstration) connections(name string) []string {
-	hosts := map[string]string{"orders": "orders.shop", "catalog": "catalog.shop", "payments": "payments.example"}
-	var args []string
-	for dependency, host := range hosts {
-		if address, ok := d.address["out."+name+"."+dependency]; ok {
-			args = append(args, "--connect", host+"="+address)
-		}
-	}
-	return args
 }
 
 func (d *demonstration) look(ctx context.Context) error {
@@ -278,7 +202,8 @@ func (d *demonstration) nextSteps() []nextStep {
 	return []nextStep{
 		{"all that went wrong", line("traffic", "{status>=400}")},
 		{"what the orders service did, with its calls", line("traffic", "list", "--service", "orders", "--limit", "100")},
-		{"requests with headers and bodies, for jq", line("traffic", "list", "--text", "darjeeling", "-o", "json")},
+		{"one order with headers and bodies", line("traffic", "show", d.order)},
+		{"all that mentions Darjeeling, for jq", line("traffic", "list", "--text", "darjeeling", "-o", "json")},
 		{"how much and how fast", line("traffic", "throughput", "--last")},
 		{"what the scenario has learned: tokens and ids that go from answer to request", line("scenario", "show", demoScenario)},
 		{"the replay once more, with a JUnit file for CI", line(append([]string{"replay", demoScenario, "--junit", filepath.Join(d.Data, "junit.xml")}, d.replayArgs("passed.html", false)[2:]...)...)},

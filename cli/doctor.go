@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -157,6 +158,10 @@ func (c *adminDoctor) checkDatabase(ctx context.Context) finding {
 
 func (c *adminDoctor) checkArchive(ctx context.Context) finding {
 	f := finding{what: "archive", good: c.ArchiveURL()}
+	if _, err := os.Stat(c.ArchiveURL()); c.Archive == "" && err != nil {
+		f.good += " (made by the first recording)"
+		return f
+	}
 	archive, err := tapes.Open(ctx, c.ArchiveURL())
 	if err == nil {
 		err = archive.CheckWritable(ctx)

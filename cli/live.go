@@ -9,6 +9,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"tapedeck/events"
+	"tapedeck/replayer"
 )
 
 // liveLine is one line on a terminal that is drawn again; elsewhere it prints
@@ -22,7 +23,11 @@ func (l *liveLine) draw(text string) {
 	if !l.env.Live {
 		return
 	}
-	if room := max(l.env.Width, 40) - 1; utf8.RuneCountInString(text) > room {
+	width := l.env.Width
+	if width == 0 { // stdout is no terminal, but this line's is
+		width = 80
+	}
+	if room := width - 1; utf8.RuneCountInString(text) > room {
 		text = string([]rune(text)[:room])
 	}
 	fmt.Fprint(l.env.Stderr, "\r\x1b[K"+text)
@@ -68,7 +73,7 @@ func (p *replayProgress) text() string {
 		planned += s.Planned
 		sum.Passed, sum.Missed, sum.Failed = sum.Passed+s.Tests.Passed, sum.Missed+s.Tests.Missed, sum.Failed+s.Tests.Failed
 		elapsed = max(elapsed, s.Elapsed)
-		if h, err := hdrhistogram.Decode(s.Histogram); err == nil {
+		if h, err := replayer.UnpackHistogram(s.Histogram); err == nil {
 			if latency == nil {
 				latency = h
 			} else {

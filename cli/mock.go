@@ -23,11 +23,7 @@ type mockCommand struct {
 
 // Run answers for the dependencies until CMD ends or Ctrl-C.
 func (c *mockCommand) Run(ctx context.Context, env *Env) error {
-	archive, err := openArchive(ctx, &c.Flags)
-	if err != nil {
-		return err
-	}
-	opened, err := openScenario(ctx, archive, c.Scenario, c.Version, c.Data)
+	opened, err := readScenario(ctx, &c.Flags, c.Scenario, c.Version)
 	if err != nil {
 		return err
 	}
@@ -114,12 +110,26 @@ func (m *mocks) stop() error {
 	return err
 }
 
-// variables are the environment of the program whose calls are mocked.
+// variables are the environment of the program whose calls are mocked: the
+// proxy that answers for all, and where each dependency is mocked.
 func (m *mocks) variables() []string {
+	var variables []string
 	for _, a := range m.server.Addresses() {
 		if a.Dependency == "" {
-			return proxyVariables(a.Address)
+			variables = append(variables, proxyVariables(a.Address)...)
+			continue
 		}
+		variables = append(variables, mockVariable(a.Dependency)+"="+a.Address)
 	}
-	return nil
+	return variables
+}
+
+// mockVariable is TAPEDECK_MOCK_PAYMENTS_EXAMPLE for payments.example.
+func mockVariable(dependency string) string {
+	return "TAPEDECK_MOCK_" + strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, strings.ToUpper(dependency))
 }

@@ -15,6 +15,7 @@ import (
 	"tapedeck/capture/spool"
 	"tapedeck/events"
 	"tapedeck/internal/service"
+	"tapedeck/wire/tcp"
 )
 
 // recordGrace is how long CMD may take to end before it is killed.
@@ -125,6 +126,11 @@ func (r *recorder) report(env *Env, rows []events.Row) {
 	}
 }
 
+// opaqueHosts are the hosts that were called in a protocol that is not read.
+func opaqueHosts(rows []events.Row) []string {
+	return dependenciesOf(slices.DeleteFunc(slices.Clone(rows), func(r events.Row) bool { return r.Protocol != tcp.Name }))
+}
+
 // adviseSpool says what NATS did not take.
 func (r *recorder) adviseSpool(env *Env) {
 	waiting := 0
@@ -152,6 +158,9 @@ func (r *recorder) advise(env *Env, rows []events.Row) {
 	w := env.Stdout
 	if !inbound {
 		fmt.Fprint(w, "\nNo inbound exchange: callers must use the LISTEN port of --inbound LISTEN=UPSTREAM, not the service's own.\n")
+	}
+	if opaque := opaqueHosts(rows); len(opaque) > 0 {
+		fmt.Fprintf(w, "\nRecorded as connections only, because TLS is not opened: %s\n", strings.Join(opaque, ", "))
 	}
 	if outbound {
 		return

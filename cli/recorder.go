@@ -64,6 +64,7 @@ func (s *stack) startRecorder(ctx context.Context, configs []capture.Config) (*r
 		}
 	}
 	r.workers.Go("http", s.debug.Run)
+	context.AfterFunc(r.workers.Context(), r.captures.Stop) // nobody archives any more
 	for i, capturing := range services {
 		r.captures.Go("capture "+r.configs[i].Service, capturing.Run)
 	}

@@ -22,7 +22,7 @@ type replayCommand struct {
 	Target        string `required:"" placeholder:"URL" help:"Where the requests go, e.g. http://localhost:3000."`
 	ID            string `placeholder:"ID" help:"Id of the replay. Default: a new one."`
 
-	Mock     bool          `group:"Target:" help:"Mock the dependencies of the target with what was recorded. CMD gets proxy variables, and each mock listens where the recorded --outbound LISTEN did."`
+	Mock     bool          `group:"Target:" help:"Mock the dependencies of the target with what was recorded. CMD gets proxy variables and TAPEDECK_MOCK_<DEPENDENCY>=host:port, and each mock listens where the recorded --outbound LISTEN did."`
 	Only     []string      `group:"Target:" name:"mock-only" placeholder:"DEPENDENCY" help:"Mock these dependencies only."`
 	Isolated bool          `group:"Target:" help:"Declare that the target, which was not started by -- CMD, reaches nothing but the mocks. Without it a mocked replay is no proof."`
 	Wait     time.Duration `group:"Target:" default:"60s" help:"How long to wait until the target listens."`
@@ -76,6 +76,9 @@ func (c *replayCommand) Run(ctx context.Context, env *Env) error {
 		return couldNotRun(err)
 	}
 	printVerdict(env, &result)
+	if result.Verdict == events.Incomplete && result.Isolation == "unknown" {
+		fmt.Fprintln(env.Stdout, "  say --isolated if it calls nothing but the mocks, or let replay start it: -- CMD")
+	}
 	if err := c.Reports.write(ctx, env, archive, result); err != nil {
 		return couldNotRun(err)
 	}
@@ -165,6 +168,10 @@ func (c *replayCommand) startTarget(ctx context.Context, cancel context.CancelCa
 	if env.Program == nil {
 		err := waitPort(waiting, address, nil)
 		return func() {}, service.Hint(err, "start the target first, or let replay start it: -- CMD")
+	}
+	if conn, err := net.DialTimeout("tcp", address, time.Second); err == nil {
+		conn.Close()
+		return nil, service.Hint(fmt.Errorf("something listens at %s already, so %s could not", address, env.Program[0]), "stop it, or leave -- CMD out to replay against it")
 	}
 	quietly := *env
 	quietly.Stdout = env.Stderr // stdout is for the verdict

@@ -20,6 +20,18 @@ func openScenario(ctx context.Context, archive *archiveBucket, name, version, da
 	return opened, scenarioHint(err, data)
 }
 
+// readScenario is openScenario for those who need no archive beside it.
+func readScenario(ctx context.Context, f *service.Flags, name, version string) (*scenario.Scenario, error) {
+	if isFolder(name) {
+		return scenario.OpenFolder(name)
+	}
+	archive, err := readArchive(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	return openScenario(ctx, archive, name, version, f.Data)
+}
+
 // isFolder says that name is the folder of an exported scenario.
 func isFolder(name string) bool {
 	_, err := os.Stat(filepath.Join(name, "manifest.json"))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -28,7 +29,7 @@ type source struct {
 
 // openSource opens the archive and, with --database, the index.
 func openSource(ctx context.Context, f *service.Flags) (*source, error) {
-	archive, err := openArchive(ctx, f)
+	archive, err := readArchive(ctx, f)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +45,26 @@ func openSource(ctx context.Context, f *service.Flags) (*source, error) {
 
 const databaseHint = "is the database running, and --database right? Leave it out to read the archive alone; without Docker: deploy/local/timescale.sh start DIR"
 
+// openArchive opens the archive to write; a folder is made.
 func openArchive(ctx context.Context, f *service.Flags) (*tapes.Archive, error) {
+	if f.Archive == "" {
+		if err := f.MakeData(); err != nil {
+			return nil, err
+		}
+	}
+	archive, err := tapes.Open(ctx, f.ArchiveURL())
+	return archive, service.Hint(err, archiveHint)
+}
+
+// readArchive opens the archive to read: looking makes no folder. An index
+// can be looked at without an archive.
+func readArchive(ctx context.Context, f *service.Flags) (*tapes.Archive, error) {
+	if f.Archive == "" && f.Database == "" {
+		if _, err := os.Stat(f.ArchiveURL()); err != nil {
+			err = fmt.Errorf("nothing is recorded in %s", f.Data)
+			return nil, service.Hint(err, "record something: tapedeck record --inbound 8080=localhost:3000 -- CMD; or name another place with --data DIR or --archive URL")
+		}
+	}
 	archive, err := tapes.Open(ctx, f.ArchiveURL())
 	return archive, service.Hint(err, archiveHint)
 }

@@ -56,11 +56,6 @@ func (s *stack) openDebug() (err error) {
 }
 
 func (s *stack) openArchive(ctx context.Context) (err error) {
-	if s.Archive == "" {
-		if err := s.MakeData(); err != nil {
-			return err
-		}
-	}
 	if s.archive, err = openArchive(ctx, &s.Flags); err != nil {
 		return err
 	}

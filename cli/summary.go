@@ -103,15 +103,3 @@ func dependenciesOf(rows []events.Row) []string {
 	slices.Sort(hosts)
 	return hosts
 }
-
-// servicesOf are the services that rows belong to.
-func servicesOf(rows []events.Row) []string {
-	var names []string
-	for i := range rows {
-		if !slices.Contains(names, rows[i].Service) {
-			names = append(names, rows[i].Service)
-		}
-	}
-	slices.Sort(names)
-	return names
-}

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +37,7 @@ func TestVersityGW(t *testing.T) {
 			r.stop()
 			sameView(t, without, with)
 			r.countsAre(len(with))
+			r.isAccountedFor(len(with))
 			r.holds(with)
 			r.replays(twin(t, direct), with)
 		})
@@ -72,6 +74,22 @@ func (r *recording) countsAre(n int) {
 	c := r.capture.Counts()
 	if c.Begun != uint64(n) || c.Taped != uint64(n) || c.Open != 0 || len(c.Dropped) != 0 {
 		r.t.Errorf("capture counts %+v, want %d begun and taped", c, n)
+	}
+}
+
+// isAccountedFor reconciles what the capture saw with what the index has.
+func (r *recording) isAccountedFor(n int) {
+	r.t.Helper()
+	accounts, err := r.reader.Audit(r.t.Context(), time.Time{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	i := slices.IndexFunc(accounts, func(a traffic.Account) bool { return a.Source == r.capture.Source() })
+	if i < 0 {
+		r.t.Fatalf("the ledger does not know source %s: %+v", r.capture.Source(), accounts)
+	}
+	if a := accounts[i]; a.Begun != int64(n) || a.Unaccounted() != 0 || a.MissingTapes != 0 || a.Unarchived != 0 || !a.Ended {
+		r.t.Errorf("account %+v, want %d begun and nothing missing", a, n)
 	}
 }
 

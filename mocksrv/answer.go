@@ -54,7 +54,7 @@ func (s *Server) delay(ctx context.Context, begin time.Time, m *scenario.Mock) {
 }
 
 func missOf(x *events.Exchange, m scenario.Match) events.MockMiss {
-	miss := events.MockMiss{Method: x.Request.Method, Path: http1.Path(x.Request.Target), Diffs: m.Differences}
+	miss := events.MockMiss{Method: x.Request.Method, Path: http1.Path(x.Request.Target), Diffs: events.HideSecrets(m.Differences)}
 	if m.Mock != nil {
 		if id, err := events.IDFrom(m.Mock.Exchange.Id); err == nil {
 			miss.Closest = &id

@@ -15,7 +15,8 @@
 //
 // # Consumes
 //
-// COMMANDS/replayer: replay.request, as an event or as bare JSON.
+// COMMANDS/replayer: replay.request, as an event or as bare JSON;
+// COMMANDS/replayer-shard: replay.shard.<id>, which this version only buries.
 // PROGRESS: replay.control.<id> (cancel) and replay.mocked.<id>, by an ordered
 // consumer for each replay. JOBS: replay.<id>, shard.<id>.<n>.
 //

@@ -1,19 +1,15 @@
 package replayer
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"net/url"
-	"sync"
 	"time"
 
 	"tapedeck/archiver/tapes"
 	"tapedeck/events"
-	"tapedeck/internal/service"
 	"tapedeck/replayer/report"
 	"tapedeck/scenariogen/scenario"
 	"tapedeck/wire/http1"
@@ -99,10 +95,6 @@ type run struct {
 	begin  time.Time
 	cancel context.CancelCauseFunc
 }
-
-// maxActive bounds the sessions under way, so that a target that stalls can't
-// fill the memory. What waits because of it has its latency counted.
-const maxActive = 10_000
 
 // errFatal is the cause of a replay that a session ended.
 type errFatal struct{ error }
@@ -207,141 +199,4 @@ func (r *run) leftOut() int {
 		return 0 // the first share counts them
 	}
 	return r.Scenario.Manifest().Skipped[truncatedRequest]
-}
-
-// turn is a copy of a session that is to be sent.
-type turn struct {
-	session *scenario.Session
-	copy    int
-	starts  []time.Duration
-}
-
-// turns are all copies of all sessions, in the order in which they begin.
-func (r *run) turns(ctx context.Context) iter.Seq2[turn, error] {
-	return func(yield func(turn, error) bool) {
-		for round := range r.plan.Rounds() {
-			n := 0
-			for s, err := range r.Scenario.Tests(ctx, r.Share) {
-				if err != nil {
-					yield(turn{}, fmt.Errorf("read scenario: %w", err))
-					return
-				}
-				starts := r.plan.Starts(n, round)
-				for k := range r.plan.Beside() {
-					if len(starts) > 0 && !yield(turn{s, round*r.plan.Beside() + k, starts}, nil) {
-						return
-					}
-				}
-				n++
-			}
-			if n == 0 {
-				return
-			}
-		}
-	}
-}
-
-// sendAll sends every session at its time and waits for all of them.
-func (r *run) sendAll(ctx context.Context) error {
-	var sessions sync.WaitGroup
-	defer sessions.Wait()
-	active := make(chan struct{}, r.maxActive())
-	for t, err := range r.turns(ctx) {
-		if err != nil && ctx.Err() == nil {
-			return err
-		}
-		if err != nil || !service.Sleep(ctx, time.Until(r.begin.Add(t.starts[0]))) || r.plan.Closed() && r.pastEnd(time.Now()) {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case active <- struct{}{}:
-		}
-		sessions.Go(func() {
-			defer func() { <-active }()
-			r.replaySession(ctx, t.session, t.copy, t.starts)
-		})
-	}
-	return nil
-}
-
-// maxActive is one session a connection where a session never pauses.
-func (r *run) maxActive() int {
-	if r.plan.Closed() {
-		return cmp.Or(r.Request.Load.Connections, 64)
-	}
-	return maxActive
-}
-
-// pastEnd says that the load's duration is over.
-func (r *run) pastEnd(now time.Time) bool {
-	d := r.Request.Load.Duration
-	return d > 0 && now.Sub(r.begin) >= d
-}
-
-// fail ends the whole replay.
-func (r *run) fail(err error) { r.cancel(errFatal{err}) }
-
-// reportProgress calls Progress every second until it is stopped, then once
-// more.
-func (r *run) reportProgress() (stop func()) {
-	if r.Progress == nil {
-		return func() {}
-	}
-	tell := func(final bool) {
-		p, err := r.tally.progress(r.Request.ID, r.Shard, time.Since(r.begin), final)
-		if err != nil {
-			r.Log.Error("progress", "replay", r.Request.ID, "error", err)
-			return
-		}
-		r.Progress(p)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for service.Sleep(ctx, time.Second) {
-			tell(false)
-		}
-		tell(true)
-	}()
-	return func() { cancel(); <-done }
-}
-
-// conclude makes the report of what was counted.
-func (r *run) conclude(ctx context.Context, result events.ReplayResult, elapsed time.Duration) report.Report {
-	result.EndedAt = result.StartedAt.Add(elapsed)
-	if r.plan.Total() == 0 && ctx.Err() == nil {
-		r.tally.planSent() // the clock alone decided
-	}
-	r.tally.fill(&result, elapsed)
-	facts := report.Facts{Mocked: r.Mocks != nil, Goals: unreached(r.goals, &result)}
-	if r.Mocks != nil {
-		var err error
-		if result.Mocks, err = r.Mocks(context.WithoutCancel(ctx)); err != nil {
-			facts.Stopped = err.Error()
-		}
-		result.Isolation = r.isolation()
-	}
-	if ctx.Err() != nil {
-		facts.Stopped = stopReason(ctx)
-	}
-	result.Verdict, result.Reason = report.Judge(&result, facts)
-	return report.Report{Result: result, Details: r.tally.details}
-}
-
-func (r *run) isolation() string {
-	declared := ""
-	if m := r.Request.Mocks; m != nil && m.Isolation == "declared" {
-		declared = m.Isolation
-	}
-	return cmp.Or(r.Isolation, declared, "unknown")
-}
-
-func stopReason(ctx context.Context) string {
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
-		return cause.Error()
-	}
-	return "cancelled"
 }

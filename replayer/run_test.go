@@ -287,6 +287,35 @@ func TestRunErrors(t *testing.T) {
 	}
 }
 
+// A name that leads somewhere else when it is dialled ends the replay.
+func TestRunChecksTheDialledAddress(t *testing.T) {
+	s := checkout(t, scenariotest.Archive(t), 2)
+	target := newShop(t, 1998)
+	o := Options{Request: request(target.URL), Scenario: s}
+	o.Ready = func(context.Context) error { return nil }
+	r, err := prepare(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere, err := ParseTargets([]string{"10.0.0.0/8"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.pool.Control = elsewhere.Control(r.target)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	r.cancel, r.begin = cancel, time.Now()
+	if err := r.sendAll(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if cause := context.Cause(ctx); cause == nil || !strings.Contains(cause.Error(), "is not among the replayer's --allow-target") {
+		t.Errorf("ended because of %v", cause)
+	}
+	if n := target.requests.Load(); n != 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+}
+
 func TestRunUnproved(t *testing.T) {
 	s := checkout(t, scenariotest.Archive(t), 1)
 	target := newShop(t, 1998)

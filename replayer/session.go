@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"tapedeck/events"
-	"tapedeck/internal/service"
 	"tapedeck/replayer/report"
 	"tapedeck/scenariogen/scenario"
 	"tapedeck/wire"
@@ -37,7 +36,7 @@ func (r *run) replaySession(ctx context.Context, s *scenario.Session, copy int, 
 	rand.Read(sr.trace[:]) // never fails (crypto/rand)
 	for i := range min(len(starts), len(s.Tests)) {
 		intended := r.begin.Add(starts[i])
-		if !service.Sleep(ctx, time.Until(intended)) {
+		if !waitUntil(ctx, intended) {
 			return
 		}
 		if r.plan.Closed() {
@@ -85,7 +84,9 @@ func (s *sessionRun) send(ctx context.Context, i int, intended time.Time) bool {
 	o := s.judge(i, &row, got, unlinked)
 	o.latency = latency
 	s.tally.add(o)
-	s.values.Learn(i, got)
+	if len(s.session.Links) > 0 || len(test.Volatile) > 0 { // else there is nothing to learn
+		s.values.Learn(i, got)
+	}
 	return true
 }
 
@@ -113,7 +114,7 @@ func (s *sessionRun) judge(i int, row *events.Row, got *events.Exchange, unlinke
 		o.kind = unchecked
 	case len(diffs) > 0:
 		o.kind = missed
-		o.miss.Diffs = append(report.HideSecrets(diffs), unlinkedDifferences(s.session, unlinked)...)
+		o.miss.Diffs = append(events.HideSecrets(diffs), unlinkedDifferences(s.session, unlinked)...)
 	}
 	return o
 }

@@ -17,6 +17,7 @@ import (
 // Bounds of what a replay remembers.
 const (
 	maxMisses      = 10_000   // kept for misses.json; all are counted
+	maxMissBytes   = 32 << 20 // of all kept misses
 	maxDetails     = 200      // misses with both answers
 	maxDetailBytes = 16 << 20 // of all details
 	maxEndpoints   = 2_000    // counted apart; the rest is one endpoint
@@ -50,6 +51,7 @@ type tally struct {
 	latency     *hdrhistogram.Histogram // µs
 	endpoints   map[endpoint]*endpointTally
 	misses      []events.Miss
+	missBytes   int
 	details     []report.Detail
 	detailBytes int
 }
@@ -138,8 +140,11 @@ func (t *tally) endpoint(key endpoint) *endpointTally {
 }
 
 func (t *tally) addMiss(o outcome) {
-	if len(t.misses) < maxMisses {
+	if len(t.misses) < maxMisses && t.missBytes < maxMissBytes {
 		t.misses = append(t.misses, o.miss)
+		for _, d := range o.miss.Diffs {
+			t.missBytes += len(d.Place) + len(d.Want) + len(d.Got)
+		}
 	}
 	if len(t.details) >= maxDetails || t.detailBytes >= maxDetailBytes {
 		return

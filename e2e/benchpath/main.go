@@ -121,7 +121,11 @@ func bench(ctx context.Context, c config) error {
 
 	var all processes
 	defer all.kill()
-	entry, err := all.startPath(ctx, c, index.dsn)
+	origin, entry, err := all.startPath(ctx, c, index.dsn)
+	if err != nil {
+		return err
+	}
+	direct, err := control(ctx, origin, c)
 	if err != nil {
 		return err
 	}
@@ -146,6 +150,7 @@ func bench(ctx context.Context, c config) error {
 	if err != nil {
 		return err
 	}
+	fmt.Printf("control, the same load straight to the origin: %.0f exchanges/s\n", direct)
 	report(c, sent, archived, indexed, answered, done, append(shares, share{"load", load}, share{"TimescaleDB", database}))
 	if archived != sent || indexed != sent {
 		return fmt.Errorf("sent %d, archived %d, indexed %d", sent, archived, indexed)
@@ -153,33 +158,41 @@ func bench(ctx context.Context, c config) error {
 	return nil
 }
 
+// control is what the machine does without us, in exchanges a second.
+func control(ctx context.Context, origin string, c config) (float64, error) {
+	c.exchanges /= 4
+	began := time.Now()
+	n, _, err := load(ctx, origin, c)
+	return float64(n) / time.Since(began).Seconds(), err
+}
+
 // startPath starts every process and returns when the path is open.
-func (p *processes) startPath(ctx context.Context, c config, dsn string) (entry string, err error) {
+func (p *processes) startPath(ctx context.Context, c config, dsn string) (origin, entry string, err error) {
 	self, err := os.Executable()
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	nats, back, front := freeAddress(), freeAddress(), freeAddress()
 	natsURL := "nats://" + nats
 	p.start("JetStream", self, "role", "broker", filepath.Join(c.folder, "jetstream"), nats)
 	p.start("origin", self, "role", "origin", back, fmt.Sprint(c.size-200))
 	if err := answering(ctx, nats, back); err != nil {
-		return "", err
+		return "", "", err
 	}
 	conn, js, err := service.Connect(natsURL, "benchpath", slog.New(slog.DiscardHandler))
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	defer conn.Close()
 	if _, err := events.Setup(ctx, js, events.SetupOptions{Database: true}); err != nil {
-		return "", err
+		return "", "", err
 	}
 	common := []string{"--nats", natsURL, "--log", "warn", "--data", filepath.Join(c.folder, "data")}
 	archive := "file://" + filepath.Join(c.folder, "archive")
 	p.start("archiver", c.tapedeck, append([]string{"archiver", "--archive", archive}, common...)...)
 	p.start("indexer", c.tapedeck, append([]string{"indexer", "--database", dsn}, common...)...)
 	p.start("capture", c.tapedeck, append([]string{"capture", "--service", "bench", "--on-pressure", "block", "--inbound", front + "=" + back}, common...)...)
-	return front, answering(ctx, front)
+	return back, front, answering(ctx, front)
 }
 
 func answering(ctx context.Context, addresses ...string) error {

@@ -127,6 +127,12 @@ func TestMerge(t *testing.T) {
 func TestMergeBesideWriters(t *testing.T) {
 	dsn := pgtest.New(t)
 	stores := []*Store{openAt(t, dsn), openAt(t, dsn)}
+	// A statement reads the chunks that its plan knew. One that was planned just
+	// before the first chunk was made sees the rollups of rows it can't see.
+	first := newSource("cart").randomTape(t, rand.New(rand.NewPCG(9, 1)), noon, 30)
+	if _, err := stores[0].Write(t.Context(), []Received{first}, noBury(t)); err != nil {
+		t.Fatal(err)
+	}
 	done := make(chan struct{})
 	var writers, others sync.WaitGroup
 	for w := range 2 {

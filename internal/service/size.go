@@ -8,15 +8,16 @@ import (
 )
 
 // Size is a number of bytes, written as users do: "512KiB", "16MiB", "1GiB",
-// or without a unit.
+// "5MB" (decimal), or without a unit.
 type Size int64
 
 var sizeUnits = []struct {
 	name  string
 	bytes int64
-}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}}
+}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}, {"B", 1}}
 
-// UnmarshalText reads a size; units are KiB, MiB, GiB or B in any letter case.
+// UnmarshalText reads a size; units are KiB, MiB, GiB, KB, MB, GB or B in any
+// letter case.
 func (s *Size) UnmarshalText(b []byte) error {
 	text, unit := strings.TrimSpace(string(b)), int64(1)
 	for _, u := range sizeUnits {
@@ -38,7 +39,7 @@ func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 func (s Size) String() string {
 	for _, u := range sizeUnits {
-		if int64(s) != 0 && int64(s)%u.bytes == 0 && u.bytes > 1 {
+		if int64(s) != 0 && int64(s)%u.bytes == 0 && strings.HasSuffix(u.name, "iB") {
 			return strconv.FormatInt(int64(s)/u.bytes, 10) + u.name
 		}
 	}

@@ -66,39 +66,15 @@ func responseMessage(x *events.Exchange) Message {
 	return Message{Line: line, Headers: headerLines(r.Headers), Body: bodyText(r.Body), Bytes: r.GetBody().GetSize()}
 }
 
-const hidden = "(hidden)"
-
-var (
-	secretName  = regexp.MustCompile(`(?i)(authorization|cookie|token|secret|password|passwd|api[-_]?key|session|signature|credential)`)
-	secretValue = regexp.MustCompile(`(?i)("[^"]*(?:token|secret|password|passwd|api[-_]?key|session|signature|credential)[^"]*"\s*:\s*")(?:[^"\\]|\\.)*`)
-)
-
-// HideSecrets leaves the values out of differences in places whose name says
-// that they are credentials. A redaction token is none.
-func HideSecrets(all []events.Difference) []events.Difference {
-	safe := make([]events.Difference, 0, len(all))
-	for _, d := range all {
-		if secretName.MatchString(d.Place) {
-			d.Want, d.Got = hideValue(d.Want), hideValue(d.Got)
-		}
-		safe = append(safe, d)
-	}
-	return safe
-}
-
-func hideValue(s string) string {
-	if s == "" || s == "set" || strings.HasPrefix(s, "(missing") || strings.Contains(s, "td1_") {
-		return s
-	}
-	return hidden
-}
+// secretValue is a JSON text under the name of a credential.
+var secretValue = regexp.MustCompile(`(?i)("[^"]*(?:token|secret|password|passwd|api[-_]?key|session|signature|credential)[^"]*"\s*:\s*")(?:[^"\\]|\\.)*`)
 
 func headerLines(fields []*events.Field) []string {
 	var lines []string
 	for _, f := range fields {
 		value := string(f.Value)
-		if secretName.Match(f.Name) && !strings.Contains(value, "td1_") { // a redaction token is no secret
-			value = hidden
+		if events.IsSecretName(string(f.Name)) && !strings.Contains(value, "td1_") { // a redaction token is no secret
+			value = events.Hidden
 		}
 		lines = append(lines, strings.ToValidUTF8(string(f.Name)+": "+value, "\uFFFD"))
 	}
@@ -113,8 +89,8 @@ func hideQuery(target string) string {
 	pairs := strings.Split(query, "&")
 	for i, pair := range pairs {
 		name, _, _ := strings.Cut(pair, "=")
-		if plain, err := url.QueryUnescape(name); err == nil && secretName.MatchString(plain) {
-			pairs[i] = name + "=" + hidden
+		if plain, err := url.QueryUnescape(name); err == nil && events.IsSecretName(plain) {
+			pairs[i] = name + "=" + events.Hidden
 		}
 	}
 	return path + "?" + strings.Join(pairs, "&")
@@ -135,5 +111,5 @@ func bodyText(b *events.Body) string {
 	if json.Indent(&pretty, data, "", "  ") == nil { // all of a JSON body
 		data = pretty.Bytes()
 	}
-	return secretValue.ReplaceAllString(string(data), "${1}"+hidden)
+	return secretValue.ReplaceAllString(string(data), "${1}"+events.Hidden)
 }

@@ -69,7 +69,7 @@ func fitMisses(all []events.Miss) []events.Miss {
 
 func fitDiffs(all []events.Difference) []events.Difference {
 	var fit []events.Difference
-	for _, d := range HideSecrets(clipped(all, maxDiffs)) {
+	for _, d := range events.HideSecrets(clipped(all, maxDiffs)) {
 		fit = append(fit, events.Difference{Place: cut(d.Place), Want: cut(d.Want), Got: cut(d.Got)})
 	}
 	return fit

@@ -19,7 +19,6 @@ var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
 	"took":  func(r events.ReplayResult) string { return short(r.EndedAt.Sub(r.StartedAt)) },
 	"rate":  func(f float64) string { return fmt.Sprintf("%.1f", f) },
 	"share": share,
-	"slow":  func(e events.EndpointResult) string { return slower(e.Latency.P50, e.Recorded) },
 }).Parse(page))
 
 // share is a part of a whole in percent, for the width of a bar.
@@ -28,20 +27,6 @@ func share(part, whole int) string {
 		return "0"
 	}
 	return fmt.Sprintf("%.1f", 100*float64(part)/float64(whole))
-}
-
-// slower says how much slower or faster than recorded, "" when about equal.
-func slower(got, recorded time.Duration) string {
-	if got <= 0 || recorded <= 0 {
-		return ""
-	}
-	switch f := float64(got) / float64(recorded); {
-	case f >= 1.5:
-		return fmt.Sprintf("%.1f× slower", f)
-	case f <= 1/1.5:
-		return fmt.Sprintf("%.1f× faster", 1/f)
-	}
-	return ""
 }
 
 // HTML writes the report as one page that needs nothing else. Everything in it

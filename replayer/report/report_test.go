@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/html"
 
 	"tapedeck/events"
@@ -103,7 +102,7 @@ func TestHTMLShows(t *testing.T) {
 	if err := HTML(&b, hostile("total")); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"prefers-color-scheme: dark", `class="badge missed"`, "1 / 3", "120 µs", "12.3 ms", "3.00 s", "3.0× slower",
+	for _, want := range []string{"prefers-color-scheme: dark", `class="badge missed"`, "1 / 3", "120 µs", "12.3 ms", "3.00 s",
 		"2026-01-02 03:04:05 UTC, took 2.00 s", `width:33.3%`, "recorded answer", "no recorded answer"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("page lacks %q", want)
@@ -130,22 +129,6 @@ func TestDetailHidesLiveCredentials(t *testing.T) {
 		if !strings.Contains(string(b), want) {
 			t.Errorf("detail lacks %s: %s", want, b)
 		}
-	}
-}
-
-func TestHideSecrets(t *testing.T) {
-	got := HideSecrets([]events.Difference{
-		{Place: "response.body.$.user.token", Want: "td1_k1_00", Got: "SECRET"},
-		{Place: "request.header.Authorization", Want: "(missing)", Got: "SECRET"},
-		{Place: "response.body.$.total", Want: "1", Got: "2"},
-	})
-	want := []events.Difference{
-		{Place: "response.body.$.user.token", Want: "td1_k1_00", Got: "(hidden)"},
-		{Place: "request.header.Authorization", Want: "(missing)", Got: "(hidden)"},
-		{Place: "response.body.$.total", Want: "1", Got: "2"},
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
@@ -205,15 +188,15 @@ func TestJSON(t *testing.T) {
 }
 
 func TestFit(t *testing.T) {
-	long := strings.Repeat("ü", 5000)
+	long := strings.Repeat("ü", 1000)
 	r := events.ReplayResult{ID: "r", Tests: events.Checked{Total: 10_000, Missed: 10_000}}
-	for range 1000 {
+	for range 300 {
 		m := events.Miss{Method: "GET", Path: long, Failure: long}
 		for range 100 {
 			m.Diffs = append(m.Diffs, events.Difference{Place: long, Want: long, Got: long})
 		}
 		r.Misses = append(r.Misses, m)
-		r.Endpoints = append(r.Endpoints, events.EndpointResult{Method: "GET", Template: long[:2000]})
+		r.Endpoints = append(r.Endpoints, events.EndpointResult{Method: "GET", Template: long[:500]})
 	}
 	for range 50 {
 		r.Mocks = append(r.Mocks, events.MockResult{Dependency: "d", Missed: 30, Misses: []events.MockMiss{{Path: long, Diffs: r.Misses[0].Diffs}}})

@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -251,6 +252,51 @@ func TestPoolKeepsConnections(t *testing.T) {
 	server.CloseClientConnections()
 	get(a, "/") // a closed connection is noticed, not a failure
 	get(c, "/")
+}
+
+// Many sessions share a few connections, and none waits for ever.
+func TestPoolBoundsConnections(t *testing.T) {
+	var now, most atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n := now.Add(1); n > most.Load() {
+			most.Store(n)
+		}
+		io.Copy(w, r.Body)
+		now.Add(-1)
+	}))
+	var open, mostOpen atomic.Int32
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		switch s {
+		case http.StateNew:
+			if n := open.Add(1); n > mostOpen.Load() {
+				mostOpen.Store(n)
+			}
+		case http.StateClosed:
+			open.Add(-1)
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	p := pool(t, server.URL)
+	p.Max = 4
+	var sessions sync.WaitGroup
+	for n := range 40 {
+		sessions.Go(func() {
+			c := p.Client()
+			defer c.Close()
+			for i := range 10 {
+				text := fmt.Sprint("session ", n, " request ", i)
+				got, err := c.Do(t.Context(), recorded("POST", "/", text, "Host: a", "Content-Length: 0"))
+				if err != nil || string(got.Response.GetBody().GetData()) != text {
+					t.Errorf("%v, answer %v %s, want %s", err, got.GetFailure(), got.Response.GetBody(), text)
+				}
+			}
+		})
+	}
+	sessions.Wait()
+	if most.Load() > 4 || mostOpen.Load() > 4 {
+		t.Errorf("%d requests at once on %d connections, want 4", most.Load(), mostOpen.Load())
+	}
 }
 
 func TestClientFailures(t *testing.T) {

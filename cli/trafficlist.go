@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tapedeck/events"
+	"tapedeck/internal/service"
+)
+
+type trafficList struct {
+	trafficFlags
+	Limit int `default:"50" help:"At most so many, the newest."`
+}
+
+func (c *trafficList) Run(ctx context.Context, env *Env) error {
+	q, err := c.query(time.Now())
+	if err != nil {
+		return err
+	}
+	from, err := openSource(ctx, &c.Flags)
+	if err != nil {
+		return err
+	}
+	defer from.close()
+	rows, err := from.rows(ctx, q, c.Limit)
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.Output == "json":
+		err = printRowsJSON(env, rows)
+	case len(rows) == 0:
+		fmt.Fprintln(env.Stderr, "no exchanges found")
+	default:
+		printRows(env, rows)
+	}
+	return errors.Join(err, from.damage())
+}
+
+func printRowsJSON(env *Env, rows []events.Row) error {
+	for i := range rows {
+		if err := printJSON(env.Stdout, &rows[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var rowHead = []string{"TIME", "ID", "SERVICE", "", "STATUS", "TOOK", "SIZE", "METHOD", "HOST", "PATH"}
+
+func printRows(env *Env, rows []events.Row) {
+	t := &table{head: rowHead}
+	for i := range rows {
+		t.add(rowCells(&rows[i])...)
+	}
+	t.print(env)
+}
+
+func rowCells(r *events.Row) []cell {
+	arrow, host := "→", ""
+	if r.Direction == events.Direction_OUTBOUND {
+		arrow, host = "⇢", r.Host
+	}
+	return []cell{
+		{text: clock(r.Time), color: faint}, {text: shortID(r.ID), color: cyan},
+		{text: r.Service}, {text: arrow, color: faint},
+		{text: statusText(r), color: classColor(r.Class)},
+		{text: shortDuration(r.Duration), right: true}, {text: shortBytes(r.RequestBytes + r.ResponseBytes), right: true},
+		{text: printable([]byte(r.Method))}, {text: printable([]byte(host))}, {text: printable([]byte(r.Path))},
+	}
+}
+
+// shortID is the end of an id, which is random; its beginning is the time.
+func shortID(id events.ID) string {
+	s := id.String()
+	return s[len(s)-8:]
+}
+
+type trafficShow struct {
+	service.Flags `group:"Stores:"`
+	ID            string `arg:"" help:"The exchange's id, or the end of it that the list prints."`
+	Output        string `short:"o" enum:"text,json" default:"text" help:"text or json."`
+}
+
+func (c *trafficShow) Run(ctx context.Context, env *Env) error {
+	from, err := openSource(ctx, &c.Flags)
+	if err != nil {
+		return err
+	}
+	defer from.close()
+	r, err := from.row(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	x, err := from.exchange(ctx, r)
+	if err != nil {
+		return err
+	}
+	if c.Output == "json" {
+		return printJSON(env.Stdout, exchangeJSON(&r, x))
+	}
+	printExchange(env, &r, x)
+	return nil
+}
