@@ -113,6 +113,11 @@ func ask(address string, connection, n int) error {
 		return err
 	}
 	defer c.Close()
+	return askOn(c, address, connection, n)
+}
+
+// askOn sends n requests and reads their answers.
+func askOn(c net.Conn, address string, connection, n int) error {
 	r := bufio.NewReaderSize(c, 8192)
 	var request []byte
 	for i := range n {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"tapedeck/capture/ca"
+	"tapedeck/events"
 	"tapedeck/internal/service"
 	"tapedeck/wire"
 )
@@ -33,8 +34,8 @@ const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 func (s *Service) openTerms(deps Deps, routes []route) (err error) {
 	cfg, t := s.cfg, &s.terms
 	t.h2 = slices.ContainsFunc(s.protocols, func(p wire.Protocol) bool { return p.Detect([]byte(preface)) == wire.Yes })
-	secure := slices.ContainsFunc(routes, func(r route) bool { return r.secure })
-	if cfg.OutboundTLS == "open" || secure {
+	open := cfg.OutboundTLS == "open" && slices.ContainsFunc(routes, func(r route) bool { return r.direction == events.Direction_OUTBOUND })
+	if open || slices.ContainsFunc(routes, func(r route) bool { return r.secure }) {
 		if t.upstream, err = upstreamTLS(cfg.UpstreamCA); err != nil {
 			return service.Hint(err, "--upstream-ca names a PEM file with certificates to trust beside the system's")
 		}
@@ -44,7 +45,7 @@ func (s *Service) openTerms(deps Deps, routes []route) (err error) {
 			return service.Hint(err, "--inbound-cert and --inbound-key name the service's certificate chain and its key, in PEM")
 		}
 	}
-	if cfg.OutboundTLS != "open" {
+	if !open {
 		return nil
 	}
 	setDefault(&cfg.CA, ca.File(deps.Data))
