@@ -119,7 +119,8 @@ func (o *opening) secureUpstream(name string, protocols []string, version uint16
 		if version == tls.VersionTLS12 { // others may be values that only test us (RFC 8701)
 			c.MaxVersion = version
 		}
-		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return nil, errAsksForCertificate }
+		c.Renegotiation = tls.RenegotiateOnceAsClient // some servers ask for a certificate when they know the path
+		c.GetClientCertificate = o.asked
 	})
 	if err == nil {
 		return nil
@@ -129,7 +130,6 @@ func (o *opening) secureUpstream(name string, protocols []string, version uint16
 	switch now := time.Now(); {
 	case errors.Is(err, errAsksForCertificate):
 		o.reason = passCertificate
-		o.remember(visitor{host: o.who.host}, o.reason, now)
 	case errors.As(err, &unverified):
 		o.reason = passUnverified
 		if o.terms.passthrough.forNow(o.who.host, o.reason, now) {
@@ -140,6 +140,17 @@ func (o *opening) secureUpstream(name string, protocols []string, version uint16
 }
 
 var errAsksForCertificate = errors.New("the server asks for a client certificate")
+
+// asked is called when the upstream wants to see a certificate of the client:
+// in its handshake, or in a second one, when it is too late for this
+// connection.
+func (o *opening) asked(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	if !o.link.held {
+		o.metrics.caused.WithLabelValues(passCertificate).Inc()
+	}
+	o.remember(visitor{host: o.who.host}, passCertificate, time.Now())
+	return nil, errAsksForCertificate
+}
 
 // passOn relays the connection as it is, after the hello was looked at.
 func (o *opening) passOn() {

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -26,6 +27,8 @@ import (
 	"tapedeck/capture/ca"
 	"tapedeck/events"
 	"tapedeck/internal/natstest"
+	"tapedeck/wire"
+	"tapedeck/wire/tcp"
 )
 
 // opened is a capture that opens TLS, with clients that trust it.
@@ -304,6 +307,57 @@ func TestServersThatAskForCertificates(t *testing.T) {
 	}
 }
 
+// A server may ask when it is too late for the connection (TLS 1.2's second
+// handshake): the next one is passed through.
+func TestServersThatAskLate(t *testing.T) {
+	openssl, err := exec.LookPath("openssl")
+	if err != nil {
+		t.Skip("no openssl here")
+	}
+	authority := newTestCA(t)
+	cert, key := writePair(t, t.TempDir(), authority.leaf(t, inAnHour(), "127.0.0.1"))
+	server := exec.CommandContext(t.Context(), openssl, "s_server", "-accept", "127.0.0.1:0", "-cert", cert, "-key", key, "-tls1_2")
+	in, err := server.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := server.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { in.Close(); server.Process.Kill(); server.Wait() }()
+	lines := bufio.NewScanner(out)
+	read := func(prefix string) string {
+		for lines.Scan() {
+			if rest, ok := strings.CutPrefix(lines.Text(), prefix); ok {
+				return rest
+			}
+		}
+		t.Fatalf("openssl says no %q", prefix)
+		return ""
+	}
+	upstream := strings.TrimSpace(read("ACCEPT "))
+	c := startOpening(t, Config{UpstreamCA: authority.file(t)}, Deps{})
+	conn := tunnel(t, c, upstream)
+	defer conn.Close()
+	secure := tls.Client(conn, &tls.Config{RootCAs: c.ca, ServerName: "127.0.0.1"})
+	io.WriteString(secure, "hello\n")
+	read("hello")
+	io.WriteString(in, "R\n")
+	if _, err := io.Copy(io.Discard, secure); err == nil {
+		t.Error("the connection goes on")
+	}
+	if n := value(t, c.metrics.caused.WithLabelValues(passCertificate)); n != 1 {
+		t.Errorf("%v errors counted", n)
+	}
+	if reason := c.terms.passthrough.reason(visitor{host: upstream}, upstream, time.Now()); reason != passCertificate {
+		t.Errorf("from then on: %q", reason)
+	}
+}
+
 func TestPassthroughList(t *testing.T) {
 	authority := newTestCA(t)
 	upstream := secureServer(t, &tls.Config{Certificates: []tls.Certificate{authority.leaf(t, inAnHour(), "localhost", "127.0.0.1")}})
@@ -372,7 +426,7 @@ func TestTunnelsOfOtherProtocols(t *testing.T) {
 		kinds = append(kinds, row.Protocol+" "+row.Method)
 	}
 	if !slices.Equal(kinds, []string{"http POST", "tcp CONNECT", "tcp CONNECT", "tcp CONNECT", "tcp CONNECT"}) {
-		t.Errorf("recorded %v", kinds)
+		t.Errorf("recorded %v, %v", kinds, out.last.Counters)
 	}
 }
 
@@ -454,7 +508,6 @@ func TestProtocolsAsTheUpstreamAnswers(t *testing.T) {
 	authority := newTestCA(t)
 	certificates := []tls.Certificate{authority.leaf(t, inAnHour(), "127.0.0.1")}
 	c := startOpening(t, Config{UpstreamCA: authority.file(t)}, Deps{})
-	c.terms.h2 = false
 	for _, test := range []struct{ server, client, want string }{
 		{"h2 http/1.1", "h2 http/1.1", "http/1.1"}, {"http/1.1", "", ""}, {"", "http/1.1", ""}, {"h2", "h2", "h2"}, {"http/1.1 x", "x http/1.1", "http/1.1"},
 	} {
@@ -484,6 +537,40 @@ func TestProtocolsAsTheUpstreamAnswers(t *testing.T) {
 	if c.passed(t, passProtocol) != 1 {
 		t.Errorf("passed through %v", c.passed(t, passProtocol))
 	}
+}
+
+// HTTP/2 is offered when there is a dissector for it.
+func TestHTTP2WhenItCanBeDissected(t *testing.T) {
+	authority := newTestCA(t)
+	upstream := secureServer(t, &tls.Config{Certificates: []tls.Certificate{authority.leaf(t, inAnHour(), "127.0.0.1")}})
+	_, js := natstest.New(t)
+	c := startOpening(t, Config{UpstreamCA: authority.file(t)}, Deps{JS: js, Protocols: []wire.Protocol{httpProtocol(), &prefaced{}}})
+	web := c.web(t, c.ca)
+	web.Transport.(*http.Transport).ForceAttemptHTTP2 = true
+	answer, err := web.Get(upstream.URL)
+	if err != nil || answer.Proto != "HTTP/2.0" {
+		t.Fatalf("%v, %v", answer, err)
+	}
+	answer.Body.Close()
+	web.CloseIdleConnections()
+	c.stop()
+	out := play(t, tapesOf(t, js))
+	if len(out.rows) != 1 || out.exchanges[0].Connection.GetTls().GetAlpn() != "h2" {
+		t.Errorf("recorded %+v", out.rows)
+	}
+}
+
+// prefaced takes connections that begin as HTTP/2 does.
+type prefaced struct{ tcp.Protocol }
+
+func (*prefaced) Detect(first []byte) wire.Match {
+	switch {
+	case bytes.HasPrefix(first, []byte("PRI * HTTP/2")):
+		return wire.Yes
+	case strings.HasPrefix("PRI * HTTP/2", string(first)):
+		return wire.More
+	}
+	return wire.No
 }
 
 // A fixed dependency is opened like a tunnel.
