@@ -430,6 +430,41 @@ func TestTunnelsOfOtherProtocols(t *testing.T) {
 	}
 }
 
+// A client that says nothing and ends first is listened to by the server: the
+// connection is recorded to its end.
+func TestServerSpeaksToAClientThatHasEnded(t *testing.T) {
+	_, js := natstest.New(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		io.Copy(io.Discard, conn) // until the client's end
+		io.WriteString(conn, "220 hello\r\n")
+	}()
+	c := start(t, Config{Inbound: []string{"0=" + l.Addr().String()}}, Deps{JS: js})
+	conn, err := net.Dial("tcp", c.Addrs()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.(*net.TCPConn).CloseWrite()
+	if got, err := io.ReadAll(conn); string(got) != "220 hello\r\n" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	c.stop()
+	out := play(t, tapesOf(t, js))
+	if len(out.rows) != 1 || out.rows[0].ResponseBytes != 11 || out.last.Counters.Open != 0 {
+		t.Errorf("recorded %+v, %v", out.rows, out.last.Counters)
+	}
+}
+
 // greeter greets at once and then echoes.
 func greeter(t testing.TB) net.Listener {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -75,6 +75,7 @@ func (t *tap) dissect(side events.Side, now time.Time, b []byte) {
 	}
 	if side == events.Side_RESPONSE { // the server speaks first
 		t.decide(t.opaque)
+		t.earlyEnds(now, events.Side_RESPONSE)
 		t.dissector.Data(side, now, b)
 		return
 	}
@@ -82,6 +83,16 @@ func (t *tap) dissect(side events.Side, now time.Time, b []byte) {
 	t.pieces = append(t.pieces, piece{now, len(b)})
 	if p := t.detect(); p != nil {
 		t.decide(p)
+		t.earlyEnds(now, events.Side_REQUEST)
+	}
+}
+
+// earlyEnds tells of the side that ended before the protocol was known.
+func (t *tap) earlyEnds(now time.Time, not events.Side) {
+	for s, closed := range t.closed {
+		if closed && events.Side(s) != not {
+			t.dissector.Close(events.Side(s), now, nil)
+		}
 	}
 }
 
@@ -116,6 +127,7 @@ func (t *tap) decide(p wire.Protocol) {
 func (t *tap) missing(side events.Side, n int64) {
 	if t.dissector == nil {
 		t.decide(t.opaque) // the beginning is missing: nothing can be told
+		t.earlyEnds(time.Now(), side)
 	}
 	t.dissector.Gap(side, n)
 }
@@ -126,11 +138,7 @@ func (t *tap) closeSide(side events.Side, now time.Time, err error) {
 			return // the other side may still tell
 		}
 		t.decide(t.opaque)
-		for s, closed := range t.closed {
-			if closed && events.Side(s) != side {
-				t.dissector.Close(events.Side(s), now, nil)
-			}
-		}
+		t.earlyEnds(now, side)
 	}
 	t.dissector.Close(side, now, err)
 }
