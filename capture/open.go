@@ -193,7 +193,7 @@ func (o *opening) relayOpened(client *secured) {
 	switch {
 	case o.tap.last.Load() != before:
 		o.terms.passthrough.works(o.who)
-	case time.Since(began) < time.Second && !o.isEnding():
+	case time.Since(began) < o.terms.passthrough.soon && !o.isEnding():
 		o.silent()
 	}
 }

@@ -238,6 +238,7 @@ func TestSilentRefusals(t *testing.T) {
 	authority := newTestCA(t)
 	upstream := secureServer(t, &tls.Config{Certificates: []tls.Certificate{authority.leaf(t, inAnHour(), "127.0.0.1")}})
 	c := startOpening(t, Config{UpstreamCA: authority.file(t)}, Deps{})
+	c.terms.passthrough.soon = time.Minute // this machine may be slow
 	leave := func(config *tls.Config) {
 		conn := tunnel(t, c, address(upstream))
 		defer conn.Close()

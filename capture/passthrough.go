@@ -22,6 +22,8 @@ const (
 	momentAge = time.Minute
 	// maxRemembered bounds memory and file; the oldest is forgotten.
 	maxRemembered = 1000
+	// soon is how long a client takes to turn away from a certificate.
+	soon = time.Second
 	// maxSilent is how many silent ends in a row are a refusal.
 	maxSilent = 3
 )
@@ -30,6 +32,7 @@ const (
 // in handshakes. What was learned outlives the process in a file.
 type passthrough struct {
 	patterns []pattern
+	soon     time.Duration
 	file     string
 	ca       string // fingerprint: another CA may please where this one did not
 
@@ -80,7 +83,7 @@ func (p pattern) match(host, port string) bool {
 }
 
 func openPassthrough(patterns []string, file, ca string) (*passthrough, error) {
-	p := &passthrough{file: file, ca: ca, ends: map[visitor]int{}}
+	p := &passthrough{soon: soon, file: file, ca: ca, ends: map[visitor]int{}}
 	for _, s := range patterns {
 		parsed, err := parsePattern(s)
 		if err != nil {
