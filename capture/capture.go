@@ -148,7 +148,7 @@ func (s *Service) wire(deps Deps) error {
 	r, p := newRecorder(time.Now()), newPublisher()
 	r.workload, r.redactor, r.maxBody, r.age = cfg.workload(), redactor, int64(cfg.MaxBody), cfg.TapeAge
 	r.log, r.metrics, r.publish, r.spooled = s.log, s.metrics, p.take, store.Tapes
-	p.js, p.consumers, p.spool, p.lost, p.log, p.metrics = deps.JS, cfg.Consumers, store, r.lost, s.log, s.metrics
+	p.js, p.spool, p.lost, p.log, p.metrics = deps.JS, store, r.lost, s.log, s.metrics
 	p.workload, p.source = r.workload, "/tapedeck/capture/"+r.source.String()
 	s.recorder, s.publisher = r, p
 	return nil

@@ -225,7 +225,7 @@ func TestRecordsAnHTTPService(t *testing.T) {
 		fmt.Fprintf(w, "%s %s %s", r.Method, r.URL, body)
 	}))
 	defer app.Close()
-	c := start(t, Config{Inbound: []string{"0=" + address(app)}, Consumers: []string{"archiver", "indexer"}}, Deps{JS: js})
+	c := start(t, Config{Inbound: []string{"0=" + address(app)}}, Deps{JS: js})
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	for i := range 20 {

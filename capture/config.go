@@ -39,7 +39,6 @@ type Config struct {
 	RedactionKey string        `name:"redaction-key" placeholder:"FILE" help:"File of the redaction key, made at first use. Default: redaction.key in --data. The variable TAPEDECK_REDACTION_KEY wins."`
 	Spool        string        `name:"spool" env:"TAPEDECK_SPOOL" placeholder:"DIR" help:"Folder for tapes that can't be published. Default: spool in --data."`
 	SpoolSize    Bytes         `name:"spool-size" env:"TAPEDECK_SPOOL_SIZE" default:"1GiB" placeholder:"SIZE" help:"Bound of the spool; beyond it tapes are dropped and counted. Default: ${default}."`
-	Consumers    []string      `name:"consumers" env:"TAPEDECK_CONSUMERS" sep:"," default:"archiver,indexer" placeholder:"NAME" help:"Durable consumers of CAPTURED that must exist; tapes are spooled while one is missing. Default: ${default}."`
 	Tag          []string      `name:"tag" env:"TAPEDECK_TAG" sep:"," placeholder:"HEADER" help:"Request header that becomes a tag. Repeatable."`
 	DrainTimeout time.Duration `name:"drain-timeout" env:"TAPEDECK_DRAIN_TIMEOUT" default:"5s" help:"At the end, how long connections with a request under way may go on."`
 
@@ -86,9 +85,6 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.OutboundTLS, "pass")
 	setDefault(&c.SpoolSize, 1<<30)
 	setDefault(&c.DrainTimeout, 5*time.Second)
-	if c.Consumers == nil { // in one process: those that are there with or without an index
-		c.Consumers = events.Durables(events.StreamCaptured, false)
-	}
 	return c
 }
 

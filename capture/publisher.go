@@ -29,14 +29,13 @@ const (
 // disconnect means that the tape's fate is unknown, so it is spooled and
 // published again under the same id, which both sinks know to be the same.
 type publisher struct {
-	js        jetstream.JetStream // nil: everything is spooled
-	consumers []string            // of CAPTURED, that must exist
-	spool     *spool.Spool
-	workload  *events.Workload
-	source    string // CloudEvents source
-	lost      func(t *closedTape, reason string)
-	log       *slog.Logger
-	metrics   *metrics
+	js       jetstream.JetStream // nil: everything is spooled
+	spool    *spool.Spool
+	workload *events.Workload
+	source   string // CloudEvents source
+	lost     func(t *closedTape, reason string)
+	log      *slog.Logger
+	metrics  *metrics
 
 	fresh chan *closedTape
 	ready atomic.Bool // connected, and every consumer is there
@@ -163,12 +162,7 @@ func (p *publisher) check(ctx context.Context, connected bool) {
 func (p *publisher) missing(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	for _, name := range p.consumers {
-		if _, err := p.js.Consumer(ctx, events.StreamCaptured, name); err != nil {
-			return fmt.Errorf("consumer %s/%s (made by `tapedeck admin setup`): %w", events.StreamCaptured, name, err)
-		}
-	}
-	return nil
+	return events.CheckSinks(ctx, p.js)
 }
 
 func (p *publisher) wake() {

@@ -443,10 +443,13 @@ func TestSpoolsWhileNATSIsAway(t *testing.T) {
 
 func TestSpoolsWhileAConsumerIsMissing(t *testing.T) {
 	_, _, js := natstest.Start(t, t.TempDir())
-	if _, err := events.Setup(t.Context(), js, events.SetupOptions{}); err != nil {
+	if _, err := events.Setup(t.Context(), js, events.SetupOptions{Database: true}); err != nil {
 		t.Fatal(err)
 	}
-	c := start(t, Config{Inbound: []string{"0=" + address(echo(t))}, Consumers: []string{"archiver", "indexer"}}, Deps{JS: js})
+	if err := js.DeleteConsumer(t.Context(), events.StreamCaptured, events.DurableIndexer); err != nil {
+		t.Fatal(err)
+	}
+	c := start(t, Config{Inbound: []string{"0=" + address(echo(t))}}, Deps{JS: js})
 	post(t, client(t, ""), c.url(0), "text/plain", []byte("x"))
 	eventually(t, "spooled", func() bool { return c.publisher.spool.Tapes() > 0 })
 	if n := len(tapesOf(t, js)); n != 0 {

@@ -44,12 +44,11 @@ const drainPatience = time.Minute
 func (s *stack) startRecorder(ctx context.Context, configs []capture.Config) (*recorder, error) {
 	// Workers outlive ctx: they end when the last tape is in.
 	r := &recorder{stack: s, captures: service.NewGroup(ctx), workers: service.NewGroup(context.WithoutCancel(ctx)), from: time.Now().UTC()}
+	if err := service.CheckStreams(ctx, s.js, events.StreamCaptured); err != nil {
+		return nil, err // it would be spooled, and nobody looks there at the end
+	}
 	var services []*capture.Service
-	var err error
 	for _, c := range configs {
-		if c.Consumers, err = s.sinks(ctx); err != nil {
-			return nil, err
-		}
 		// Several captures in one process are told apart by a label.
 		metrics := prometheus.WrapRegistererWith(prometheus.Labels{"workload": c.Service}, s.debug.Registry)
 		capturing, err := s.capture(c, metrics)
@@ -69,22 +68,6 @@ func (s *stack) startRecorder(ctx context.Context, configs []capture.Config) (*r
 		r.captures.Go("capture "+r.configs[i].Service, capturing.Run)
 	}
 	return r, nil
-}
-
-// sinks are the durables that a recording waits for: those of this process,
-// or those that the broker was set up with.
-func (s *stack) sinks(ctx context.Context) ([]string, error) {
-	if s.embedded != nil {
-		return events.Durables(events.StreamCaptured, s.Database != ""), nil
-	}
-	if err := service.CheckStreams(ctx, s.js, events.StreamCaptured); err != nil {
-		return nil, err
-	}
-	_, err := s.js.Consumer(ctx, events.StreamCaptured, events.DurableIndexer)
-	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return nil, fmt.Errorf("look up consumer %s/%s: %w", events.StreamCaptured, events.DurableIndexer, err)
-	}
-	return events.Durables(events.StreamCaptured, err == nil), nil
 }
 
 func (r *recorder) startWorkers() error {

@@ -7,7 +7,6 @@ import (
 
 	"tapedeck/archiver"
 	"tapedeck/capture"
-	"tapedeck/events"
 	"tapedeck/indexer"
 	"tapedeck/internal/service"
 	"tapedeck/mocksrv"
@@ -71,7 +70,6 @@ func (c *upCommand) capture(s *stack) (func(context.Context) error, error) {
 	if len(c.Capture.Inbound)+len(c.Capture.Outbound) == 0 {
 		return func(ctx context.Context) error { <-ctx.Done(); return nil }, nil
 	}
-	c.Capture.Consumers = events.Durables(events.StreamCaptured, s.Database != "")
 	capturing, err := s.capture(c.Capture, s.debug.Registry)
 	if err != nil {
 		return nil, err

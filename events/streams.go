@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -176,14 +177,32 @@ func setupStream(ctx context.Context, js jetstream.JetStream, want jetstream.Str
 		made = append(made, created...)
 	}
 	got := stream.CachedInfo().Config
-	if got.Retention == jetstream.LimitsPolicy && want.Retention == jetstream.InterestPolicy {
-		// A setup that died between the steps is finished here as well.
-		got.Retention = jetstream.InterestPolicy
+	if changed := finish(&got, want, o); changed {
 		if _, err := js.UpdateStream(ctx, got); err != nil {
-			return made, fmt.Errorf("switch stream %s to interest: %w", want.Name, err)
+			return made, fmt.Errorf("finish stream %s: %w", want.Name, err)
 		}
 	}
 	return made, streamDiffers(want, got, o)
+}
+
+// finish says what is still to be changed once the durables are there: the
+// switch to interest, and the sinks that captures look for. A setup that died
+// between the steps is finished by the next.
+func finish(got *jetstream.StreamConfig, want jetstream.StreamConfig, o SetupOptions) (changed bool) {
+	if got.Retention == jetstream.LimitsPolicy && want.Retention == jetstream.InterestPolicy {
+		got.Retention, changed = jetstream.InterestPolicy, true
+	}
+	if want.Name != StreamCaptured {
+		return changed
+	}
+	if sinks := strings.Join(Durables(StreamCaptured, o.Database), ","); len(sinks) > len(got.Metadata[sinksKey]) {
+		got.Metadata, changed = maps.Clone(got.Metadata), true
+		if got.Metadata == nil {
+			got.Metadata = map[string]string{}
+		}
+		got.Metadata[sinksKey] = sinks
+	}
+	return changed
 }
 
 func setupDurable(ctx context.Context, stream jetstream.Stream, d durable) ([]string, error) {
@@ -246,8 +265,7 @@ func Streams() []string {
 	return names
 }
 
-// Durables names the durables of a stream that must exist, as "stream/name".
-// Capture spools while one of CAPTURED is missing.
+// Durables names the durables that a stream gets, with or without an index.
 func Durables(stream string, database bool) []string {
 	var names []string
 	for _, d := range durables {
@@ -256,4 +274,28 @@ func Durables(stream string, database bool) []string {
 		}
 	}
 	return names
+}
+
+// sinksKey is the key in CAPTURED's metadata under which setup says which
+// durables it gave the stream.
+const sinksKey = "tapedeck-sinks"
+
+// CheckSinks fails while one of the durables that setup gave CAPTURED is
+// missing: interest would delete what the missing one has not seen, so
+// captures spool meanwhile.
+func CheckSinks(ctx context.Context, js jetstream.JetStream) error {
+	stream, err := js.Stream(ctx, StreamCaptured)
+	if err != nil {
+		return fmt.Errorf("look up stream %s (made by `tapedeck admin setup`): %w", StreamCaptured, err)
+	}
+	sinks := stream.CachedInfo().Config.Metadata[sinksKey]
+	if sinks == "" {
+		return fmt.Errorf("stream %s was not made by `tapedeck admin setup`: nobody says who consumes it", StreamCaptured)
+	}
+	for name := range strings.SplitSeq(sinks, ",") {
+		if _, err := stream.Consumer(ctx, name); err != nil {
+			return fmt.Errorf("consumer %s/%s (made by `tapedeck admin setup`): %w", StreamCaptured, name, err)
+		}
+	}
+	return nil
 }

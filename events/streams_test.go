@@ -85,3 +85,24 @@ func TestTokenIsOneTokenAndReversible(t *testing.T) {
 		}
 	}
 }
+
+func TestSinksAreThoseOfTheSetup(t *testing.T) {
+	_, _, js := natstest.Start(t, t.TempDir())
+	if err := events.CheckSinks(t.Context(), js); err == nil {
+		t.Error("CheckSinks without streams: nil, want an error")
+	}
+	for _, o := range []events.SetupOptions{{}, {Database: true}, {}} { // the index may come later, and stays
+		if _, err := events.Setup(t.Context(), js, o); err != nil {
+			t.Fatal(err)
+		}
+		if err := events.CheckSinks(t.Context(), js); err != nil {
+			t.Errorf("CheckSinks after Setup(%+v): %v", o, err)
+		}
+	}
+	if err := js.DeleteConsumer(t.Context(), events.StreamCaptured, events.DurableIndexer); err != nil {
+		t.Fatal(err)
+	}
+	if err := events.CheckSinks(t.Context(), js); !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		t.Errorf("CheckSinks without the indexer's durable: %v, want ErrConsumerNotFound", err)
+	}
+}
