@@ -19,17 +19,9 @@ import (
 // TLS server directly, through a relay that only decrypts, copies and
 // encrypts, and through capture with every exchange recorded and published.
 
-// benchTLSServer is benchServer behind TLS.
+// benchTLSServer is benchServer by TLS.
 func benchTLSServer(b *testing.B, config *tls.Config) string {
-	plain := benchServer(b)
-	return serveTLS(b, config, func(c net.Conn) {
-		u, err := net.Dial("tcp", plain)
-		if err != nil {
-			return
-		}
-		defer u.Close()
-		copyBoth(c, u)
-	})
+	return serveTLS(b, config, answerBench)
 }
 
 // bareTLSRelay is what any Go program does that relays TLS.
