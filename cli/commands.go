@@ -82,7 +82,7 @@ func Commands() []Command {
 			Examples: []string{
 				"admin setup --nats nats://localhost:4222  # streams, durable consumers and buckets, once",
 				"admin doctor --nats nats://localhost:4222 --database $DSN --archive s3://tapes  # what is wrong, and what to do",
-				"admin ca > tapedeck-ca.crt  # for programs that are not started by record; docs/tls.md",
+				"admin ca  # the certificate that programs must trust which record does not start; docs/tls.md",
 			}},
 		{Name: "version", Group: Operations, Help: "Print the version.",
 			New:      func() any { return new(versionCommand) },
