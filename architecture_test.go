@@ -43,6 +43,7 @@ var onlyUnder = map[string][]string{
 	"github.com/nats-io/nats-server/v2":        {"internal/broker"},
 	"github.com/jackc/pgx/v5":                  {"indexer/traffic", "internal/pgtest", "e2e"},
 	"github.com/aws/aws-sdk-go-v2":             {"archiver/tapes", "internal/s3test", "e2e"},
+	"github.com/gopacket/gopacket":             {"cli/formats"},
 }
 
 type listed struct {

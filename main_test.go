@@ -53,6 +53,11 @@ func params(t *testing.T, dir string) testscript.Params {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("PATH", e.Getenv("PATH")+string(os.PathListSeparator)+natsCLI)
+			formats, err := filepath.Abs("cli/formats/testdata")
+			if err != nil {
+				return err
+			}
+			e.Setenv("FORMATS", formats)
 			for _, v := range e.Vars {
 				if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "TAPEDECK_") {
 					e.Setenv(name, "")

@@ -119,8 +119,10 @@ func (b *longBody) end(body *events.Body) {
 		b.keep(b.redact.Close(nil))
 	}
 	b.flush()
-	body.Data, body.Parts, body.Kept = b.inline, b.parts, b.kept
-	body.Size = b.kept + b.seen - b.taken
+	// What came otherwise (the later messages of a stream) counts as it did.
+	body.Data, body.Parts = b.inline, b.parts
+	body.Size += b.kept - b.taken
+	body.Kept += b.kept - b.seen
 	changed := b.redact != nil && b.redact.Changed()
 	if b.mac != nil && (changed || body.Kept < body.Size) {
 		body.Hmac = b.mac.Sum(nil)

@@ -61,7 +61,9 @@ import (
 	"tapedeck/events"
 	"tapedeck/internal/service"
 	"tapedeck/wire"
+	"tapedeck/wire/grpc"
 	"tapedeck/wire/http1"
+	"tapedeck/wire/http2"
 )
 
 // Deps are what capture needs from its process.
@@ -70,7 +72,7 @@ type Deps struct {
 	Data     string                // folder for spool and key
 	Log      *slog.Logger          // nil: none
 	Register prometheus.Registerer // nil: no metrics
-	// Protocols that are recognised, HTTP first; nil: HTTP/1.
+	// Protocols that are recognised, HTTP first; nil: HTTP/1, HTTP/2, gRPC.
 	Protocols []wire.Protocol
 }
 
@@ -107,7 +109,8 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	if s.protocols == nil {
-		s.protocols = []wire.Protocol{&http1.Protocol{Tags: cfg.Tag}}
+		calls := &grpc.Protocol{Tags: cfg.Tag}
+		s.protocols = []wire.Protocol{&http1.Protocol{Tags: cfg.Tag}, &http2.Protocol{Tags: cfg.Tag, Inner: []http2.Inner{calls}}}
 	}
 	routes, err := cfg.routes()
 	if err != nil {

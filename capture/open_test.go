@@ -28,7 +28,6 @@ import (
 	"tapedeck/events"
 	"tapedeck/internal/natstest"
 	"tapedeck/wire"
-	"tapedeck/wire/tcp"
 )
 
 // opened is a capture that opens TLS, with clients that trust it.
@@ -111,7 +110,7 @@ func TestOpensTLS(t *testing.T) {
 			if row := out.rows[i]; row.Protocol != "http" || row.Template != "/orders/{id}" || row.Direction != events.Direction_OUTBOUND || x.Request.Scheme != "https" {
 				t.Errorf("row %+v, scheme %s", row, x.Request.Scheme)
 			}
-			if facts.GetVersion() != tls.VersionName(version) || facts.GetAlpn() != "http/1.1" || facts.GetServerName() != "127.0.0.1" {
+			if facts.GetVersion() != tls.VersionName(version) || facts.GetAlpn() != "h2" || facts.GetServerName() != "127.0.0.1" {
 				t.Errorf("TLS %v", facts)
 			}
 		}
@@ -543,7 +542,7 @@ func (p *pieces) Read(b []byte) (int, error) {
 func TestProtocolsAsTheUpstreamAnswers(t *testing.T) {
 	authority := newTestCA(t)
 	certificates := []tls.Certificate{authority.leaf(t, inAnHour(), "127.0.0.1")}
-	c := startOpening(t, Config{UpstreamCA: authority.file(t)}, Deps{})
+	c := startOpening(t, Config{UpstreamCA: authority.file(t)}, Deps{Protocols: []wire.Protocol{httpProtocol()}})
 	for _, test := range []struct{ server, client, want string }{
 		{"h2 http/1.1", "h2 http/1.1", "http/1.1"}, {"http/1.1", "", ""}, {"", "http/1.1", ""}, {"h2", "h2", "h2"}, {"http/1.1 x", "x http/1.1", "http/1.1"},
 	} {
@@ -580,7 +579,7 @@ func TestHTTP2WhenItCanBeDissected(t *testing.T) {
 	authority := newTestCA(t)
 	upstream := secureServer(t, &tls.Config{Certificates: []tls.Certificate{authority.leaf(t, inAnHour(), "127.0.0.1")}})
 	_, js := natstest.New(t)
-	c := startOpening(t, Config{UpstreamCA: authority.file(t)}, Deps{JS: js, Protocols: []wire.Protocol{httpProtocol(), &prefaced{}}})
+	c := startOpening(t, Config{UpstreamCA: authority.file(t)}, Deps{JS: js})
 	web := c.web(t, c.ca)
 	web.Transport.(*http.Transport).ForceAttemptHTTP2 = true
 	answer, err := web.Get(upstream.URL)
@@ -591,22 +590,9 @@ func TestHTTP2WhenItCanBeDissected(t *testing.T) {
 	web.CloseIdleConnections()
 	c.stop()
 	out := play(t, tapesOf(t, js))
-	if len(out.rows) != 1 || out.exchanges[0].Connection.GetTls().GetAlpn() != "h2" {
+	if len(out.rows) != 1 || out.rows[0].Protocol != "http" || out.rows[0].Status != "200" || out.exchanges[0].Connection.GetTls().GetAlpn() != "h2" {
 		t.Errorf("recorded %+v", out.rows)
 	}
-}
-
-// prefaced takes connections that begin as HTTP/2 does.
-type prefaced struct{ tcp.Protocol }
-
-func (*prefaced) Detect(first []byte) wire.Match {
-	switch {
-	case bytes.HasPrefix(first, []byte("PRI * HTTP/2")):
-		return wire.Yes
-	case strings.HasPrefix("PRI * HTTP/2", string(first)):
-		return wire.More
-	}
-	return wire.No
 }
 
 // A fixed dependency is opened like a tunnel.

@@ -74,7 +74,7 @@ func (t *tap) dissect(side events.Side, now time.Time, b []byte) {
 		return
 	}
 	if side == events.Side_RESPONSE { // the server speaks first
-		t.decide(t.opaque)
+		t.decide(t.detectServer(b))
 		t.earlyEnds(now, events.Side_RESPONSE)
 		t.dissector.Data(side, now, b)
 		return
@@ -109,6 +109,16 @@ func (t *tap) detect() wire.Protocol {
 	}
 	if undecided && len(t.first) < maxDetect {
 		return nil
+	}
+	return t.opaque
+}
+
+// detectServer is the protocol of a server that speaks first.
+func (t *tap) detectServer(first []byte) wire.Protocol {
+	for _, p := range t.protocols {
+		if d, ok := p.(wire.ServerDetector); ok && d.DetectServer(first) == wire.Yes {
+			return p
+		}
 	}
 	return t.opaque
 }
@@ -148,4 +158,9 @@ func (t *tap) ended() bool {
 }
 
 // announce tells of what is open for more than a second.
-func (t *tap) announce(now time.Time) { t.sink.announce(now) }
+func (t *tap) announce(now time.Time) {
+	if d, ok := t.dissector.(wire.Ticker); ok {
+		d.Tick(now)
+	}
+	t.sink.announce(now)
+}

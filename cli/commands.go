@@ -49,6 +49,20 @@ func Commands() []Command {
 				"mock checkout -- npm start  # develop without the real dependencies",
 				"mock checkout --listen payments.internal=8082  # until Ctrl-C",
 			}},
+		{Name: "import", Group: People, Help: "Take recorded traffic of other tools in: HAR, GoReplay, pcap.",
+			New: func() any { return new(importCommand) },
+			Examples: []string{
+				"import shop.har --service shop  # saved by a browser, Charles or Proxyman",
+				"import requests_*.gor.gz --service cart",
+				"import cart.pcap --service cart --port 8080  # of tcpdump; calls to other ports are outbound",
+			}},
+		{Name: "export", Group: People, Help: "Write recorded exchanges as HAR, curl or k6.",
+			New: func() any { return new(exportCommand) },
+			Examples: []string{
+				"export --last -o shop.har  # the last recording, for a browser's developer tools",
+				"export --selector '{status>=500}' --since 1h -o failed.sh  # a shell script, one curl a request",
+				"export --service cart --direction inbound -o load.js  # for k6 run -e TARGET=http://localhost:3000",
+			}},
 		{Name: "up", Group: People, Help: "Every service in one process: a tapedeck for a team, or to try.",
 			New: func() any { return new(upCommand) },
 			Examples: []string{

@@ -42,7 +42,7 @@ type recording struct {
 func record(t *testing.T, upstream, archive string, cfg capture.Config) *recording {
 	t.Helper()
 	log := warnings(t)
-	cfg.Inbound, cfg.Consumers = []string{"127.0.0.1:0=" + upstream}, events.Durables(events.StreamCaptured, true)
+	cfg.Inbound = []string{"127.0.0.1:0=" + upstream}
 	r := &recording{t: t, config: cfg, data: t.TempDir(), log: log}
 	_, r.js = natstest.New(t)
 	dsn := pgtest.New(t)

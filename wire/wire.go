@@ -69,6 +69,26 @@ type Sink interface {
 	Drop(id events.ID, reason string)
 }
 
+// SegmentSink is a Sink that keeps the messages of streams. Segment is called
+// for an exchange between its Begin and its End, with numbers from 0 on; the
+// segment belongs to the sink. It returns where it was written, nil when it
+// was not kept. To a Sink that is none, messages are bytes of a body.
+type SegmentSink interface {
+	Segment(id events.ID, s *events.Segment) *events.RecordRef
+}
+
+// Ticker is a Dissector that has something to write when nothing comes: call
+// Tick about once a second, as the other methods from the same goroutine.
+type Ticker interface {
+	Tick(t time.Time)
+}
+
+// ServerDetector is a Protocol whose server may speak first: DetectServer
+// looks at the first bytes that the server sent, before any of the client's.
+type ServerDetector interface {
+	DetectServer(first []byte) Match
+}
+
 // Description is what the index needs to know of an exchange beyond its times
 // and sizes.
 type Description struct {

@@ -79,11 +79,22 @@ func (c *Client) unconnected(ctx context.Context, x *events.Exchange, err error)
 
 // sentRequest is what the target sees of the request.
 func sentRequest(r *events.Request, target *url.URL) *events.Request {
+	version, headers := r.Version, r.Headers
+	if version == versionTwo {
+		version = "HTTP/1.1"
+		if r.Host != "" && events.HeaderValue(headers, "Host") == "" {
+			headers = append([]*events.Field{{Name: []byte("Host"), Value: []byte(r.Host)}}, headers...)
+		}
+	}
 	return &events.Request{
-		Method: r.Method, Scheme: target.Scheme, Host: events.HeaderValue(r.Headers, "Host"), Target: originForm(r.Target),
-		Version: r.Version, Headers: r.Headers, Body: r.Body, Trailers: r.Trailers,
+		Method: r.Method, Scheme: target.Scheme, Host: events.HeaderValue(headers, "Host"), Target: originForm(r.Target),
+		Version: version, Headers: headers, Body: r.Body, Trailers: r.Trailers,
 	}
 }
+
+// versionTwo is the version of requests that were recorded over HTTP/2. They
+// are sent as HTTP/1.1, which writes the host as a header.
+const versionTwo = "HTTP/2.0"
 
 // originForm is the request target without scheme and host, which only a
 // proxy is sent.

@@ -111,6 +111,21 @@ func TestClientSendsWhatWasRecorded(t *testing.T) {
 	}
 }
 
+// What was recorded over HTTP/2 has its host beside its headers.
+func TestClientSendsWhatCameOverHTTP2(t *testing.T) {
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %s %s %s", r.Proto, r.Host, r.Header.Get("x-a"), b)
+	}))
+	defer target.Close()
+	x := recorded("POST", "/a", "text", "x-a: 1")
+	x.Request.Version, x.Request.Host = "HTTP/2.0", "shop.example"
+	got := do(t, pool(t, target.URL).Client(), x)
+	if text := string(got.GetResponse().GetBody().GetData()); text != "HTTP/1.1 shop.example 1 text" || got.Failure != "" {
+		t.Errorf("target sees %q, failure %q", text, got.Failure)
+	}
+}
+
 func TestClientReadsAnswers(t *testing.T) {
 	answer := ""
 	for _, tt := range []struct{ name, method, answer, status, body, failure string }{

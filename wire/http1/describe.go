@@ -86,7 +86,7 @@ func namesPort(host, listen string) bool {
 }
 
 func class(x *events.Exchange) events.StatusClass {
-	if x.Response == nil || x.Failure != "" && !strings.HasPrefix(x.Failure, "malformed request") {
+	if x.Response.GetStatus() == "" || x.Failure != "" && !strings.HasPrefix(x.Failure, "malformed request") {
 		return events.StatusClass_FAILED
 	}
 	switch x.Response.Status[:1] {
