@@ -5,6 +5,7 @@ go 1.26.5
 toolchain go1.26.9
 
 require (
+	github.com/coder/websocket v1.8.15
 	github.com/grafana/grafana-plugin-sdk-go v0.298.0
 	github.com/hashicorp/go-plugin v1.8.0
 	github.com/jackc/pgx/v5 v5.12.0

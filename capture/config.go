@@ -31,7 +31,7 @@ type Config struct {
 	Version   string `name:"version" env:"TAPEDECK_VERSION" placeholder:"VERSION" help:"Version of the service."`
 	Instance  string `name:"instance" env:"TAPEDECK_INSTANCE" placeholder:"NAME" help:"Instance of the service. Default: the host's name."`
 
-	MaxBody      Bytes         `name:"max-body" env:"TAPEDECK_MAX_BODY" default:"1MiB" placeholder:"SIZE" help:"Keep at most this of each body; 0 keeps all. Default: ${default}."`
+	MaxBody      Bytes         `name:"max-body" env:"TAPEDECK_MAX_BODY" default:"1MiB" placeholder:"SIZE" help:"Keep at most this of each body, and of each message of a stream (512KiB there at most); 0 keeps all. Default: ${default}."`
 	TapeAge      time.Duration `name:"tape-age" env:"TAPEDECK_TAPE_AGE" default:"1s" help:"Close a tape after this time; up to five times later for a quiet service."`
 	OnPressure   string        `name:"on-pressure" env:"TAPEDECK_ON_PRESSURE" default:"drop" enum:"drop,block" help:"When recording can't keep up: drop (and count) exchanges, or block the traffic."`
 	Buffer       Bytes         `name:"buffer" env:"TAPEDECK_BUFFER" default:"64MiB" placeholder:"SIZE" help:"Memory for relayed bytes that are not recorded yet, in all. Default: ${default}."`

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"tapedeck/capture/redact"
 	"tapedeck/events"
 )
@@ -93,12 +95,45 @@ func (r *recorder) add(entry *events.Entry, endpoint *events.Endpoint, x *events
 	r.closeWhenFull()
 }
 
-func (r *recorder) addOpen(entry *events.Entry, endpoint *events.Endpoint) {
+// addOpen writes the entry of an open exchange and returns the tape that it is in.
+func (r *recorder) addOpen(entry *events.Entry, endpoint *events.Endpoint) events.ID {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.room(0)
+	tape := r.builder.ID()
 	r.builder.AddOpen(entry, endpoint, nil)
 	r.closeWhenFull()
+	return tape
+}
+
+// addSegment writes a segment and, into the same tape, the open entry that
+// points at it. A tape has one open entry of an exchange at most: there is
+// none if the last one is in the same tape. nil says that it is not kept.
+func (r *recorder) addSegment(g *events.Segment, open *openEntry) (ref *events.RecordRef, opened bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.room(proto.Size(g))
+	due := open != nil && open.last != r.builder.ID()
+	if !due && len(g.Messages) == 0 {
+		return nil, false // it is only there to be pointed at
+	}
+	ref, err := r.builder.AddSegment(g)
+	if err != nil {
+		r.log.Error("record segment", "error", err)
+		return nil, false
+	}
+	if due {
+		r.builder.AddOpen(open.entry, open.endpoint, ref)
+	}
+	r.closeWhenFull()
+	return ref, due
+}
+
+// openEntry is one on its way into a tape.
+type openEntry struct {
+	entry    *events.Entry
+	endpoint *events.Endpoint
+	last     events.ID // the tape of the one before
 }
 
 // addPart writes body bytes; nil says that they are not kept.

@@ -26,8 +26,9 @@ type sink struct {
 }
 
 var (
-	_ wire.Sink     = (*sink)(nil)
-	_ wire.HeadSink = (*sink)(nil)
+	_ wire.Sink        = (*sink)(nil)
+	_ wire.HeadSink    = (*sink)(nil)
+	_ wire.SegmentSink = (*sink)(nil)
 )
 
 // underway is an exchange that has begun and not ended.
@@ -37,6 +38,7 @@ type underway struct {
 	x         *events.Exchange // nil before its head is known
 	bodies    [3]*longBody
 	announced bool
+	messages  *messages // nil before the first segment
 }
 
 // Begin makes the id of an exchange at its first byte.
@@ -99,6 +101,7 @@ func (s *sink) End(x *events.Exchange) {
 		return
 	}
 	s.endBodies(u, x)
+	u.messages.end(x)
 	s.recorder.redactor.Head(x)
 	entry, endpoint := s.entry(x)
 	if x.Response == nil {
@@ -125,21 +128,29 @@ func (s *sink) dropAll(reason string) {
 	}
 }
 
-// announce writes an open entry for what is under way for more than a second,
-// once.
+// announce writes an open entry for what is under way for more than a second:
+// once, and of a stream again after segments that no open entry leads to.
 func (s *sink) announce(now time.Time) {
 	for _, u := range s.under {
-		if u.announced || u.x == nil || now.Sub(u.begun) < openAfter {
-			continue
+		switch m := u.messages; {
+		case u.x == nil || now.Sub(u.begun) < openAfter:
+		case m == nil && !u.announced:
+			entry, endpoint := s.openEntry(u, now)
+			u.announced, u.messages = true, &messages{openTape: s.recorder.addOpen(entry, endpoint)}
+		case m != nil && m.newest != m.shown:
+			s.lead(u, now)
 		}
-		u.announced = true
-		x := headOf(u.x)
-		s.recorder.redactor.Head(x)
-		entry, endpoint := s.entry(x)
-		entry.DurationUs = now.Sub(u.begun).Microseconds()
-		entry.Class, entry.Flags = events.StatusClass_STATUS_CLASS_UNSPECIFIED, entry.Flags&^uint32(events.Flag_TRUNCATED)
-		s.recorder.addOpen(entry, endpoint)
 	}
+}
+
+// openEntry is the index entry of an exchange that has not ended.
+func (s *sink) openEntry(u *underway, now time.Time) (*events.Entry, *events.Endpoint) {
+	x := headOf(u.x)
+	s.recorder.redactor.Head(x)
+	entry, endpoint := s.entry(x)
+	entry.DurationUs = now.Sub(u.begun).Microseconds()
+	entry.Class, entry.Flags = events.StatusClass_STATUS_CLASS_UNSPECIFIED, entry.Flags&^uint32(events.Flag_TRUNCATED)
+	return entry, endpoint
 }
 
 // headOf copies an exchange under way without its bodies.
@@ -211,7 +222,7 @@ func flags(x *events.Exchange) uint32 {
 // tooLarge says that a record would not fit into a message to NATS, whatever
 // it compresses to: its heads grew in redaction.
 func tooLarge(x *events.Exchange) bool {
-	rough := len(x.Request.GetTarget())
+	rough := len(x.Request.GetTarget()) + 32*len(x.Segments)
 	for _, fields := range [][]*events.Field{x.Request.GetHeaders(), x.Request.GetTrailers(), x.Response.GetHeaders(), x.Response.GetTrailers()} {
 		for _, f := range fields {
 			rough += len(f.Name) + len(f.Value) + 8

@@ -16,6 +16,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,7 +65,10 @@ func Run(ctx context.Context, args []string, env *Env) error {
 	if err != nil {
 		return err
 	}
-	return c.run(ctx, args[1:], env)
+	if err := c.run(ctx, args[1:], env); err != nil {
+		return err
+	}
+	return lost(env.Stdout)
 }
 
 func help(ctx context.Context, args []string, env *Env) error {
@@ -139,8 +143,13 @@ func (c *Command) split(args []string) (flags, program []string, err error) {
 }
 
 func (c *Command) usage(err error) error {
-	hint := "tapedeck " + c.Name + " -h explains it"
-	return exit(2, service.Hint(fmt.Errorf("%s: %w", c.Name, err), hint))
+	name := c.Name
+	if wrong, ok := errors.AsType[*kong.ParseError](err); ok && wrong.Context != nil {
+		if sub := cmp.Or(wrong.Context.Selected(), wrong.Context.Model.DefaultCmd); sub != nil {
+			name += " " + sub.Name // its manual has the flags
+		}
+	}
+	return exit(2, service.Hint(fmt.Errorf("%s: %w", name, err), "tapedeck "+name+" -h explains it"))
 }
 
 // nearest finds the command that name is most likely a slip or the beginning

@@ -131,6 +131,7 @@ func TestParseTime(t *testing.T) {
 		"1h30m":                now.Add(-90 * time.Minute),
 		"09:15":                time.Date(2026, 11, 23, 9, 15, 0, 0, zone),
 		"23:15:30":             time.Date(2026, 11, 22, 23, 15, 30, 0, zone), // not in the future
+		"2026-01-02":           time.Date(2026, 1, 2, 0, 0, 0, 0, zone),
 		"2026-01-02T15:04:05Z": time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC),
 	} {
 		got, err := parseTime(text, now)
@@ -224,15 +225,34 @@ func TestRecordings(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// One that was begun is the last one, and is there once when it ended.
+	if err := remember(data, recording{ID: "b", Services: []string{"shop"}, Exchanges: 7}); err != nil {
+		t.Fatal(err)
+	}
 	last, err := lastRecording(data)
-	if err != nil || last.ID != "b" {
-		t.Errorf("last recording %v, %v, want b", last, err)
+	if err != nil || last.ID != "b" || last.Exchanges != 7 {
+		t.Errorf("last recording %v, %v, want b with 7 exchanges", last, err)
+	}
+	if all, err := readRecordings(data); err != nil || len(all) != 2 {
+		t.Errorf("recordings %v, %v, want a and b", all, err)
 	}
 	if err := os.WriteFile(recordingsFile(data), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := lastRecording(data); service.HintOf(err) == "" {
 		t.Errorf("a damaged file gives %v, want a hint", err)
+	}
+}
+
+func TestScenarioSelectorsAreJoined(t *testing.T) {
+	c := scenarioCreate{Name: "x", Selector: "status>=400", Filter: `path="/a"`, Service: "cart"}
+	r, err := c.request(time.Now())
+	if want := `{status>=400 && path="/a" && service="cart"}`; err != nil || r.Selector != want {
+		t.Errorf("request has selector %s, %v, want %s", r.Selector, err, want)
+	}
+	r, err = (&scenarioCreate{Name: "x"}).request(time.Now())
+	if err != nil || r.Selector != "" {
+		t.Errorf("request without a selector has %q, %v", r.Selector, err)
 	}
 }
 

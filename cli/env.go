@@ -22,7 +22,7 @@ type Env struct {
 func Terminal() *Env {
 	width := columns(os.Stdout)
 	return &Env{
-		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Stdin: os.Stdin, Stdout: &output{File: os.Stdout}, Stderr: os.Stderr,
 		Color: width > 0 && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
 		Live:  columns(os.Stderr) > 0 && os.Getenv("TERM") != "dumb",
 		Width: max(width, 0),

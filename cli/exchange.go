@@ -17,8 +17,8 @@ import (
 
 const maxShown = 64 << 10 // bytes of a body on a terminal
 
-// printExchange shows a whole exchange: facts, headers, bodies.
-func printExchange(env *Env, r *events.Row, x *events.Exchange) {
+// printExchange shows a whole exchange: facts, headers, bodies or messages.
+func printExchange(env *Env, r *events.Row, x *events.Exchange, messages []*events.Message) {
 	w := env.Stdout
 	fmt.Fprintf(w, "%s\n", env.paint(bold, events.ID(x.Id).String()))
 	for _, f := range facts(r, x) {
@@ -26,18 +26,28 @@ func printExchange(env *Env, r *events.Row, x *events.Exchange) {
 	}
 	if q := x.Request; q != nil {
 		fmt.Fprintf(w, "\n%s %s %s\n", env.paint(bold, "▶ "+q.Method), env.paint(bold, q.Target), q.Version)
-		printMessage(env, q.Headers, q.Body, q.Trailers)
+		printMessage(env, q.Headers, bodyBeside(messages, q.Body), q.Trailers)
 	}
 	switch a := x.Response; {
 	case a != nil:
 		fmt.Fprintf(w, "\n%s %s\n", env.paint(classColor(r.Class), "◀ "+a.Status+" "+a.Reason), a.Version)
-		printMessage(env, a.Headers, a.Body, a.Trailers)
+		printMessage(env, a.Headers, bodyBeside(messages, a.Body), a.Trailers)
 	default:
 		fmt.Fprintf(w, "\n%s\n", env.paint(red, "◀ no answer"))
 	}
+	printMessages(env, messages)
 	if x.Failure != "" {
 		fmt.Fprintf(w, "\n%s\n", env.paint(red, "failed: "+x.Failure))
 	}
+}
+
+// bodyBeside is a body that is shown although there are messages: not one
+// whose bytes are in them.
+func bodyBeside(messages []*events.Message, body *events.Body) *events.Body {
+	if len(messages) > 0 && len(body.GetData()) == 0 {
+		return nil
+	}
+	return body
 }
 
 // facts are what is known beside the bytes, as name and value.

@@ -9,10 +9,11 @@ import (
 // shownExchange is an exchange for scripts: text where it is text.
 type shownExchange struct {
 	*events.Row
-	Request    *shownMessage       `json:"request,omitempty"`
-	Response   *shownMessage       `json:"response,omitempty"`
-	Failure    string              `json:"failure,omitempty"`
-	Redactions []*events.Redaction `json:"redactions,omitempty"`
+	Request    *shownMessage        `json:"request,omitempty"`
+	Response   *shownMessage        `json:"response,omitempty"`
+	Messages   []shownStreamMessage `json:"messages,omitempty"` // of a stream
+	Failure    string               `json:"failure,omitempty"`
+	Redactions []*events.Redaction  `json:"redactions,omitempty"`
 }
 
 type shownMessage struct {
@@ -29,13 +30,13 @@ type shownMessage struct {
 	Base64  []byte          `json:"base64,omitempty"` // any other body
 }
 
-func exchangeJSON(r *events.Row, x *events.Exchange) shownExchange {
-	s := shownExchange{Row: r, Failure: x.Failure, Redactions: x.Redactions}
-	if q := x.Request; q != nil {
+func exchangeJSON(r *events.Row, x *events.Exchange, messages []*events.Message) shownExchange {
+	s := shownExchange{Row: r, Failure: x.GetFailure(), Redactions: x.GetRedactions(), Messages: messagesJSON(messages)}
+	if q := x.GetRequest(); q != nil {
 		s.Request = shownBody(q.Headers, q.Body)
 		s.Request.Method, s.Request.Target, s.Request.Host, s.Request.Version = q.Method, q.Target, q.Host, q.Version
 	}
-	if a := x.Response; a != nil {
+	if a := x.GetResponse(); a != nil {
 		s.Response = shownBody(a.Headers, a.Body)
 		s.Response.Status, s.Response.Reason, s.Response.Version = a.Status, a.Reason, a.Version
 	}
@@ -55,13 +56,17 @@ func shownBody(headers []*events.Field, body *events.Body) *shownMessage {
 	if err != nil {
 		data = body.Data
 	}
-	switch {
-	case len(data) > 0 && json.Valid(data):
-		m.JSON = data
-	case isText(data):
-		m.Text = string(data)
-	default:
-		m.Base64 = body.Data
-	}
+	m.JSON, m.Text, m.Base64 = shownData(data, body.Data)
 	return m
+}
+
+// shownData is plain as JSON or text where it is that, else what was sent.
+func shownData(plain, sent []byte) (asJSON json.RawMessage, asText string, asIs []byte) {
+	switch {
+	case len(plain) > 0 && json.Valid(plain):
+		return plain, "", nil
+	case isText(plain):
+		return nil, string(plain), nil
+	}
+	return nil, "", sent
 }

@@ -24,7 +24,7 @@ type exportCommand struct {
 	Service       string `placeholder:"NAME" help:"Only of this service."`
 	Direction     string `enum:",inbound,outbound" default:"" placeholder:"DIRECTION" help:"Only inbound or outbound."`
 	Last          bool   `help:"Only of the last recording."`
-	Since         string `placeholder:"TIME" help:"Only since then: 10m, 2h, 15:04 or 2006-01-02T15:04:05Z."`
+	Since         string `placeholder:"TIME" help:"Only since then: 10m, 2h, 15:04, 2006-01-02 or 2006-01-02T15:04:05Z."`
 	Until         string `placeholder:"TIME" help:"Only until then."`
 	Limit         int    `default:"100000" help:"At most so many, the newest. Default: ${default}."`
 	Format        string `enum:",har,curl,k6" default:"" placeholder:"FORMAT" help:"har, curl (a shell script) or k6 (a script). Default: by the file's ending (.har, .sh, .js), else har."`

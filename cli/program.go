@@ -34,7 +34,7 @@ var programs = struct {
 func startProgram(argv, more []string, env *Env) (*program, error) {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), more...)
-	cmd.Stdout, cmd.Stderr = env.Stdout, env.Stderr
+	cmd.Stdout, cmd.Stderr = fileOf(env.Stdout), env.Stderr
 	if f, ok := env.Stdin.(*os.File); ok && !service.IsTerminal(f) {
 		cmd.Stdin = f
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"tapedeck/capture"
@@ -35,6 +36,9 @@ func (c *recordCommand) Run(ctx context.Context, env *Env) error {
 	if err := c.fill(env.Program != nil); err != nil {
 		return err
 	}
+	if err := c.checkLoops(); err != nil {
+		return err
+	}
 	s, err := openStack(ctx, c.Flags, "", quiet(c.Flags, env))
 	if err != nil {
 		return err
@@ -54,6 +58,7 @@ func (c *recordCommand) Run(ctx context.Context, env *Env) error {
 	}
 	r.report(env, rows)
 	if code != 0 {
+		fmt.Fprintf(env.Stderr, "\n%s ended with exit code %d\n", env.Program[0], code)
 		return exit(code, nil)
 	}
 	return nil
@@ -80,6 +85,20 @@ func (c *recordCommand) fill(program bool) error {
 	return nil
 }
 
+// checkLoops refuses a listener that would relay to itself: each connection
+// would open the next until there are no more.
+func (c *recordCommand) checkLoops() error {
+	for _, flag := range slices.Concat(c.Inbound, c.Outbound) {
+		listen, upstream, _ := strings.Cut(flag, "=")
+		if upstream == "" || localAddress(listen) != localAddress(strings.Replace(upstream, "localhost:", "127.0.0.1:", 1)) {
+			continue
+		}
+		err := fmt.Errorf("record: %s relays to itself", flag)
+		return exit(2, service.Hint(err, "LISTEN is a free port for tapedeck, UPSTREAM is where the service listens, e.g. 8080=localhost:3000"))
+	}
+	return nil
+}
+
 // runProgram runs CMD behind capture, or waits for Ctrl-C without one.
 func (r *recorder) runProgram(ctx context.Context, env *Env, c *recordCommand) (int, error) {
 	recording := r.captures.Context() // ends with ctx, and when a capture fails
@@ -87,6 +106,9 @@ func (r *recorder) runProgram(ctx context.Context, env *Env, c *recordCommand) (
 	if env.Program == nil {
 		if c.OutboundTLS == "open" {
 			fmt.Fprintln(env.Stderr, "programs must trust", ca.CertificateFile(c.Data))
+		}
+		if err := r.remember(nil, nil); err != nil {
+			return 0, err
 		}
 		fmt.Fprintln(env.Stderr, "Ctrl-C ends the recording")
 		<-recording.Done()
@@ -100,6 +122,11 @@ func (r *recorder) runProgram(ctx context.Context, env *Env, c *recordCommand) (
 	if err != nil {
 		return 0, err
 	}
+	// --last means this recording from now on, even if it is killed.
+	if err := r.remember(nil, env.Program); err != nil {
+		p.stop(syscall.SIGTERM, recordGrace)
+		return 0, err
+	}
 	return p.wait(recording, recordGrace), nil
 }
 
@@ -111,7 +138,8 @@ func (r *recorder) report(env *Env, rows []events.Row) {
 		r.adviseSpool(env)
 		return
 	}
-	fmt.Fprintf(w, "\nrecorded %s in %s\n", plural(len(rows), "exchange"), shortDuration(r.to.Sub(r.from).Round(100*time.Millisecond)))
+	took := max(r.to.Sub(r.from).Round(100*time.Millisecond), 100*time.Millisecond)
+	fmt.Fprintf(w, "\nrecorded %s in %s\n", plural(len(rows), "exchange"), shortDuration(took))
 	if len(rows) > 0 {
 		fmt.Fprintln(w)
 		printEndpoints(env, countEndpoints(rows))

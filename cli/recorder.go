@@ -34,7 +34,8 @@ type recorder struct {
 	configs  []capture.Config
 	captures *service.Group
 	workers  *service.Group
-	from, to time.Time
+	id       string
+	from, to time.Time // to is zero until it ends
 }
 
 // drainPatience bounds how long the workers may take at the end.
@@ -47,6 +48,7 @@ func (s *stack) startRecorder(ctx context.Context, configs []capture.Config) (*r
 	if err := service.CheckStreams(ctx, s.js, events.StreamCaptured); err != nil {
 		return nil, err // it would be spooled, and nobody looks there at the end
 	}
+	r.id = events.NewID(r.from).String()
 	var services []*capture.Service
 	for _, c := range configs {
 		// Several captures in one process are told apart by a label.
@@ -151,7 +153,7 @@ func (r *recorder) remember(rows []events.Row, program []string) error {
 		return nil
 	}
 	return remember(r.stack.Data, recording{
-		ID: events.NewID(r.from).String(), From: r.from, To: r.to,
+		ID: r.id, From: r.from, To: r.to,
 		Services: r.services(), Exchanges: len(rows), Program: program,
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"tapedeck/internal/service"
@@ -16,7 +17,7 @@ import (
 type recording struct {
 	ID        string    `json:"id"`
 	From      time.Time `json:"from"`
-	To        time.Time `json:"to"`
+	To        time.Time `json:"to,omitzero"` // zero while it runs, and when it was killed
 	Services  []string  `json:"services"`
 	Exchanges int       `json:"exchanges"`
 	Program   []string  `json:"program,omitempty"`
@@ -40,12 +41,13 @@ func readRecordings(data string) ([]recording, error) {
 	return all, nil
 }
 
-// remember adds a recording.
+// remember adds a recording, or says more about one that was begun.
 func remember(data string, r recording) error {
 	all, err := readRecordings(data)
 	if err != nil {
 		return err
 	}
+	all = slices.DeleteFunc(all, func(begun recording) bool { return begun.ID == r.ID })
 	b, err := json.MarshalIndent(append(all, r), "", "  ")
 	if err != nil {
 		return fmt.Errorf("write recordings: %w", err)

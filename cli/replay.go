@@ -79,6 +79,9 @@ func (c *replayCommand) Run(ctx context.Context, env *Env) error {
 	if result.Verdict == events.Incomplete && result.Isolation == "unknown" {
 		fmt.Fprintln(env.Stdout, "  say --isolated if it calls nothing but the mocks, or let replay start it: -- CMD")
 	}
+	if result.Verdict == events.Incomplete && result.Tests.Unchecked > 0 {
+		fmt.Fprintln(env.Stdout, "  record with a larger --max-body (0 keeps all) to check them")
+	}
 	if err := c.Reports.write(ctx, env, archive, result); err != nil {
 		return couldNotRun(err)
 	}
@@ -92,8 +95,8 @@ func couldNotRun(err error) error { return exit(2, err) }
 // on.
 func (c *replayCommand) request() (r events.ReplayRequest, address string, err error) {
 	target, err := url.Parse(c.Target)
-	if err != nil || target.Host == "" {
-		return r, "", service.Hint(fmt.Errorf("target %q is no URL", c.Target), "write it like http://localhost:3000")
+	if err != nil || target.Host == "" || target.Scheme != "http" && target.Scheme != "https" {
+		return r, "", service.Hint(fmt.Errorf("target %q is no URL of HTTP", c.Target), "write it like http://localhost:3000")
 	}
 	r = events.ReplayRequest{ID: c.ID, Scenario: c.Scenario, Version: c.Version, Target: c.Target, Load: c.Load.load(), Goals: c.Goals, By: os.Getenv("USER")}
 	if r.ID == "" {

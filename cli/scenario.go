@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,9 +25,11 @@ type scenarioCommand struct {
 type scenarioCreate struct {
 	service.Flags `group:"Stores:"`
 	Name          string        `arg:"" help:"Name of the scenario; a name that exists gets a new version."`
-	Selector      string        `placeholder:"SELECTOR" help:"Which exchanges, e.g. '{service=\"cart\"}'. Default: all but replays. Inbound ones become tests, outbound ones mocks."`
+	Selector      string        `arg:"" optional:"" help:"Which exchanges, e.g. '{service=\"cart\"}'. Default: all but replays. Inbound ones become tests, outbound ones mocks."`
+	Filter        string        `name:"selector" placeholder:"SELECTOR" help:"The same as a flag."`
+	Service       string        `help:"Only of this service."`
 	Last          bool          `help:"Only of the last recording."`
-	Since         string        `placeholder:"TIME" help:"Only since then: 10m, 2h, 15:04 or 2006-01-02T15:04:05Z."`
+	Since         string        `placeholder:"TIME" help:"Only since then: 10m, 2h, 15:04, 2006-01-02 or 2006-01-02T15:04:05Z."`
 	Until         string        `placeholder:"TIME" help:"Only until then."`
 	Timeout       time.Duration `default:"10m" help:"How long to wait for the scenario."`
 	Output        string        `short:"o" enum:"text,json" default:"text" help:"text or json."`
@@ -51,7 +54,12 @@ func (c *scenarioCreate) Run(ctx context.Context, env *Env) error {
 		return printJSON(env.Stdout, ready)
 	}
 	printReady(env, &ready)
-	fmt.Fprintf(env.Stdout, "\nnext:\n  %s\n  %s\n", nextOn(c.Data, "scenario", "show", ready.Name), nextOn(c.Data, "replay", ready.Name, "--mock", "--target", "http://localhost:3000")+" -- CMD")
+	again := []string{"replay", ready.Name, "--mock", "--target", "http://localhost:3000"}
+	if ready.Mocks == 0 {
+		fmt.Fprintln(env.Stdout, "  no calls to dependencies were chosen, so a replay calls the real ones")
+		again = slices.Delete(again, 2, 3)
+	}
+	fmt.Fprintf(env.Stdout, "\nnext:\n  %s\n  %s\n", nextOn(c.Data, "scenario", "show", ready.Name), nextOn(c.Data, again...)+" -- CMD")
 	return nil
 }
 
@@ -78,17 +86,17 @@ func (c *scenarioCreate) elsewhere(ctx context.Context, env *Env, r events.Scena
 }
 
 func (c *scenarioCreate) request(now time.Time) (events.ScenarioRequest, error) {
-	r := events.ScenarioRequest{ID: events.NewID(now).String(), Name: c.Name, Selector: c.Selector, By: os.Getenv("USER")}
-	if _, err := parseSelector(c.Selector); err != nil {
-		return r, err
-	}
-	f := trafficFlags{Flags: c.Flags, Last: c.Last, Since: c.Since, Until: c.Until}
+	r := events.ScenarioRequest{ID: events.NewID(now).String(), Name: c.Name, By: os.Getenv("USER")}
+	f := trafficFlags{Flags: c.Flags, Selector: c.Selector, Filter: c.Filter, Service: c.Service, Last: c.Last, Since: c.Since, Until: c.Until}
 	q, err := f.query(now)
 	if err != nil {
 		return r, err
 	}
 	r.From, r.To = q.From, q.To
-	if c.Last && c.Selector == "" {
+	if !q.Selector.All() {
+		r.Selector = q.Selector.String()
+	}
+	if c.Last && r.Selector == "" {
 		last, err := lastRecording(c.Data)
 		if err != nil {
 			return r, err

@@ -2,10 +2,12 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"tapedeck/events/selector"
 	"tapedeck/indexer/traffic"
 	"tapedeck/internal/service"
+	"tapedeck/wire/sse"
 )
 
 // source is where exchanges are found: in the index where there is one, else
@@ -59,14 +62,26 @@ func openArchive(ctx context.Context, f *service.Flags) (*tapes.Archive, error) 
 // readArchive opens the archive to read: looking makes no folder. An index
 // can be looked at without an archive.
 func readArchive(ctx context.Context, f *service.Flags) (*tapes.Archive, error) {
-	if f.Archive == "" && f.Database == "" {
-		if _, err := os.Stat(f.ArchiveURL()); err != nil {
-			err = fmt.Errorf("nothing is recorded in %s", f.Data)
+	if folder, local := archiveFolder(f.ArchiveURL()); local && f.Database == "" {
+		if _, err := os.Stat(folder); err != nil {
+			err = fmt.Errorf("nothing is recorded in %s", cmp.Or(f.Archive, f.Data))
 			return nil, service.Hint(err, "record something: tapedeck record --inbound 8080=localhost:3000 -- CMD; or name another place with --data DIR or --archive URL")
 		}
 	}
 	archive, err := tapes.Open(ctx, f.ArchiveURL())
 	return archive, service.Hint(err, archiveHint)
+}
+
+// archiveFolder is the folder that the address of an archive names.
+func archiveFolder(address string) (folder string, local bool) {
+	if !strings.Contains(address, "://") {
+		return address, true
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "file" {
+		return "", false
+	}
+	return u.Path, true
 }
 
 func (s *source) close() {
@@ -172,7 +187,16 @@ func (s *source) contains(ctx context.Context, r events.Row, text string) bool {
 		s.damaged[tapes.Place{Object: r.Tape.String()}] = err
 		return false
 	}
-	return holds(x, text)
+	return holds(x, text) || s.says(ctx, r, x, text)
+}
+
+// says looks for text in the messages of a stream.
+func (s *source) says(ctx context.Context, r events.Row, x *events.Exchange, text string) bool {
+	messages, err := s.messages(ctx, r, x)
+	if err != nil {
+		s.damaged[tapes.Place{Object: r.Tape.String()}] = err
+	}
+	return slices.ContainsFunc(messages, func(m *events.Message) bool { return bytes.Contains(bytes.ToLower(m.Data), []byte(text)) })
 }
 
 func holds(x *events.Exchange, text string) bool {
@@ -240,19 +264,53 @@ func noExchange(id string) error {
 
 // exchange reads one exchange with its whole bodies.
 func (s *source) exchange(ctx context.Context, r events.Row) (*events.Exchange, error) {
+	x, err := s.read(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return x, s.complete(ctx, r, x)
+}
+
+// shown reads one exchange with its whole bodies and the messages of a stream;
+// of one that has not ended, the messages alone.
+func (s *source) shown(ctx context.Context, r events.Row) (*events.Exchange, []*events.Message, error) {
+	if r.Open {
+		messages, err := s.messages(ctx, r, nil)
+		return nil, messages, err
+	}
+	x, err := s.read(ctx, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	messages, err := s.messages(ctx, r, x)
+	if err != nil {
+		return nil, nil, err
+	}
+	if sse.Is(x.GetResponse().GetHeaders()) && len(messages) > 0 {
+		return x, messages, nil // they are the body
+	}
+	return x, messages, s.complete(ctx, r, x)
+}
+
+func (s *source) read(ctx context.Context, r events.Row) (*events.Exchange, error) {
 	at := events.Service{Cluster: r.Cluster, Namespace: r.Namespace, Service: r.Service}
 	place, err := s.place(ctx, at, r)
 	if err != nil {
-		return nil, service.Hint(fmt.Errorf("read exchange %s: %w", r.ID, err), "the archiver may be behind: try again in a few seconds; or --archive is another one")
+		return nil, service.Hint(fmt.Errorf("read exchange %s: %w", r.ID, err), behindHint)
 	}
 	x, err := s.archive.Exchange(ctx, place, r)
 	if err != nil {
 		return nil, fmt.Errorf("read exchange %s: %w", r.ID, err)
 	}
-	if err := s.archive.Complete(ctx, at, x); err != nil {
-		return nil, fmt.Errorf("read exchange %s: %w", r.ID, err)
-	}
 	return x, nil
+}
+
+func (s *source) complete(ctx context.Context, r events.Row, x *events.Exchange) error {
+	at := events.Service{Cluster: r.Cluster, Namespace: r.Namespace, Service: r.Service}
+	if err := s.archive.Complete(ctx, at, x); err != nil {
+		return fmt.Errorf("read exchange %s: %w", r.ID, err)
+	}
+	return nil
 }
 
 // place finds the tape of a row: the index knows, and the archive can search.

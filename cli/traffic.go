@@ -15,7 +15,7 @@ import (
 type trafficCommand struct {
 	List       trafficList       `cmd:"" default:"withargs" help:"List exchanges, the newest last (default)."`
 	Tail       trafficTail       `cmd:"" help:"Print exchanges as they come, until Ctrl-C."`
-	Show       trafficShow       `cmd:"" help:"Show one exchange with headers and bodies."`
+	Show       trafficShow       `cmd:"" help:"Show one exchange with headers and bodies, or a stream with its messages."`
 	Deps       trafficDeps       `cmd:"" help:"What each service calls."`
 	Map        trafficMap        `cmd:"" help:"Draw who calls whom."`
 	Throughput trafficThroughput `cmd:"" help:"Draw exchanges over time, with latency."`
@@ -27,7 +27,7 @@ type trafficFlags struct {
 	Selector      string `arg:"" optional:"" help:"Which exchanges, e.g. '{status>=500 && path=~\"/orders/.*\"}'."`
 	Filter        string `name:"selector" placeholder:"SELECTOR" help:"The same as a flag."`
 	Service       string `help:"Only of this service."`
-	Since         string `placeholder:"TIME" help:"Only since then: 10m, 2h, 15:04 or 2006-01-02T15:04:05Z."`
+	Since         string `placeholder:"TIME" help:"Only since then: 10m, 2h, 15:04, 2006-01-02 or 2006-01-02T15:04:05Z."`
 	Until         string `placeholder:"TIME" help:"Only until then."`
 	Last          bool   `help:"Only of the last recording."`
 	Text          string `help:"Only with this text in path, headers or bodies, whatever its case."`
@@ -115,12 +115,15 @@ func parseSelector(text string) (*selector.Expr, error) {
 }
 
 // parseTime reads a time that lies in the past: a duration ago, a time of
-// today or of yesterday, or a whole time.
+// today or of yesterday, a day, or a whole time.
 func parseTime(s string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(s); err == nil {
 		return now.Add(-d), nil
 	}
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t, nil
+	}
+	if t, err := time.ParseInLocation(time.DateOnly, s, now.Location()); err == nil {
 		return t, nil
 	}
 	for _, layout := range []string{"15:04", "15:04:05", "15:04:05.000"} {
@@ -135,5 +138,5 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 		}
 		return t, nil
 	}
-	return time.Time{}, exit(2, fmt.Errorf("%q is no time like 10m, 2h, 15:04 or 2006-01-02T15:04:05Z", s))
+	return time.Time{}, exit(2, fmt.Errorf("%q is no time like 10m, 2h, 15:04, 2006-01-02 or 2006-01-02T15:04:05Z", s))
 }

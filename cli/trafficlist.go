@@ -95,13 +95,16 @@ func (c *trafficShow) Run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	x, err := from.exchange(ctx, r)
-	if err != nil {
+	x, messages, err := from.shown(ctx, r)
+	switch {
+	case err != nil:
 		return err
+	case c.Output == "json":
+		return printJSON(env.Stdout, exchangeJSON(&r, x, messages))
+	case x == nil:
+		printOpen(env, &r, messages)
+	default:
+		printExchange(env, &r, x, messages)
 	}
-	if c.Output == "json" {
-		return printJSON(env.Stdout, exchangeJSON(&r, x))
-	}
-	printExchange(env, &r, x)
 	return nil
 }

@@ -121,7 +121,7 @@ func (b *Builder) AddExchange(entry *Entry, endpoint *Endpoint, x *Exchange) err
 }
 
 // AddOpen adds the entry of an exchange that is still open; ref is where its
-// newest segment lies (nil: none yet).
+// newest segment lies, which must be in this tape (nil: none yet).
 func (b *Builder) AddOpen(entry *Entry, endpoint *Endpoint, ref *RecordRef) {
 	if ref == nil {
 		ref = &RecordRef{}

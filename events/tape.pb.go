@@ -1210,12 +1210,14 @@ func (x *Part) GetData() []byte {
 	return nil
 }
 
-// Segment carries one second of a stream (WebSocket, SSE, gRPC streaming, queue).
+// Segment carries one second of a stream (WebSocket, SSE, gRPC streaming, queue);
+// in a stream that has gone on for long, several.
 type Segment struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ExchangeId    []byte                 `protobuf:"bytes,1,opt,name=exchange_id,json=exchangeId,proto3" json:"exchange_id,omitempty"`
 	Number        uint32                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"` // from 0
 	Messages      []*Message             `protobuf:"bytes,3,rep,name=messages,proto3" json:"messages,omitempty"`
+	Previous      *RecordRef             `protobuf:"bytes,4,opt,name=previous,proto3" json:"previous,omitempty"` // the segment before this one; absent in the first: an open exchange is read backwards, from a segment that may have no messages of its own
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1271,13 +1273,20 @@ func (x *Segment) GetMessages() []*Message {
 	return nil
 }
 
+func (x *Segment) GetPrevious() *RecordRef {
+	if x != nil {
+		return x.Previous
+	}
+	return nil
+}
+
 type Message struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Side          Side                   `protobuf:"varint,1,opt,name=side,proto3,enum=tapedeck.v1.Side" json:"side,omitempty"`
 	Time          int64                  `protobuf:"varint,2,opt,name=time,proto3" json:"time,omitempty"` // Unix ns
 	Type          string                 `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`  // the protocol's own: "text", "binary", an SSE event name
 	Data          []byte                 `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`
-	Size          int64                  `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"` // as sent; more than len(data) when truncated
+	Size          int64                  `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"` // as sent (of a compressed WebSocket message: unpacked; of a redacted one: redacted); more than len(data) when truncated
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1418,8 +1427,8 @@ type Exchange struct {
 	Request       *Request               `protobuf:"bytes,5,opt,name=request,proto3" json:"request,omitempty"`
 	Response      *Response              `protobuf:"bytes,6,opt,name=response,proto3" json:"response,omitempty"` // absent: none came
 	Interim       []*Response            `protobuf:"bytes,7,rep,name=interim,proto3" json:"interim,omitempty"`   // 1xx, in order
-	Segments      []*RecordRef           `protobuf:"bytes,8,rep,name=segments,proto3" json:"segments,omitempty"`
-	Failure       string                 `protobuf:"bytes,9,opt,name=failure,proto3" json:"failure,omitempty"` // why there is no complete answer: "reset by peer", "refused", …
+	Segments      []*RecordRef           `protobuf:"bytes,8,rep,name=segments,proto3" json:"segments,omitempty"` // in order; the body of an SSE answer is nothing but its messages, one behind the other
+	Failure       string                 `protobuf:"bytes,9,opt,name=failure,proto3" json:"failure,omitempty"`   // why there is no complete answer: "reset by peer", "refused", …
 	Redactions    []*Redaction           `protobuf:"bytes,10,rep,name=redactions,proto3" json:"redactions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2180,12 +2189,13 @@ const file_events_tape_proto_rawDesc = "" +
 	"exchangeId\x12%\n" +
 	"\x04side\x18\x02 \x01(\x0e2\x11.tapedeck.v1.SideR\x04side\x12\x16\n" +
 	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x12\n" +
-	"\x04data\x18\x04 \x01(\fR\x04data\"t\n" +
+	"\x04data\x18\x04 \x01(\fR\x04data\"\xa8\x01\n" +
 	"\aSegment\x12\x1f\n" +
 	"\vexchange_id\x18\x01 \x01(\fR\n" +
 	"exchangeId\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\rR\x06number\x120\n" +
-	"\bmessages\x18\x03 \x03(\v2\x14.tapedeck.v1.MessageR\bmessages\"\x80\x01\n" +
+	"\bmessages\x18\x03 \x03(\v2\x14.tapedeck.v1.MessageR\bmessages\x122\n" +
+	"\bprevious\x18\x04 \x01(\v2\x16.tapedeck.v1.RecordRefR\bprevious\"\x80\x01\n" +
 	"\aMessage\x12%\n" +
 	"\x04side\x18\x01 \x01(\x0e2\x11.tapedeck.v1.SideR\x04side\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12\x12\n" +
@@ -2350,27 +2360,28 @@ var file_events_tape_proto_depIdxs = []int32{
 	15, // 12: tapedeck.v1.Record.segment:type_name -> tapedeck.v1.Segment
 	4,  // 13: tapedeck.v1.Part.side:type_name -> tapedeck.v1.Side
 	16, // 14: tapedeck.v1.Segment.messages:type_name -> tapedeck.v1.Message
-	4,  // 15: tapedeck.v1.Message.side:type_name -> tapedeck.v1.Side
-	0,  // 16: tapedeck.v1.Exchange.direction:type_name -> tapedeck.v1.Direction
-	19, // 17: tapedeck.v1.Exchange.connection:type_name -> tapedeck.v1.Connection
-	21, // 18: tapedeck.v1.Exchange.request:type_name -> tapedeck.v1.Request
-	22, // 19: tapedeck.v1.Exchange.response:type_name -> tapedeck.v1.Response
-	22, // 20: tapedeck.v1.Exchange.interim:type_name -> tapedeck.v1.Response
-	17, // 21: tapedeck.v1.Exchange.segments:type_name -> tapedeck.v1.RecordRef
-	25, // 22: tapedeck.v1.Exchange.redactions:type_name -> tapedeck.v1.Redaction
-	20, // 23: tapedeck.v1.Connection.tls:type_name -> tapedeck.v1.TLS
-	23, // 24: tapedeck.v1.Request.headers:type_name -> tapedeck.v1.Field
-	24, // 25: tapedeck.v1.Request.body:type_name -> tapedeck.v1.Body
-	23, // 26: tapedeck.v1.Request.trailers:type_name -> tapedeck.v1.Field
-	23, // 27: tapedeck.v1.Response.headers:type_name -> tapedeck.v1.Field
-	24, // 28: tapedeck.v1.Response.body:type_name -> tapedeck.v1.Body
-	23, // 29: tapedeck.v1.Response.trailers:type_name -> tapedeck.v1.Field
-	17, // 30: tapedeck.v1.Body.parts:type_name -> tapedeck.v1.RecordRef
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	17, // 15: tapedeck.v1.Segment.previous:type_name -> tapedeck.v1.RecordRef
+	4,  // 16: tapedeck.v1.Message.side:type_name -> tapedeck.v1.Side
+	0,  // 17: tapedeck.v1.Exchange.direction:type_name -> tapedeck.v1.Direction
+	19, // 18: tapedeck.v1.Exchange.connection:type_name -> tapedeck.v1.Connection
+	21, // 19: tapedeck.v1.Exchange.request:type_name -> tapedeck.v1.Request
+	22, // 20: tapedeck.v1.Exchange.response:type_name -> tapedeck.v1.Response
+	22, // 21: tapedeck.v1.Exchange.interim:type_name -> tapedeck.v1.Response
+	17, // 22: tapedeck.v1.Exchange.segments:type_name -> tapedeck.v1.RecordRef
+	25, // 23: tapedeck.v1.Exchange.redactions:type_name -> tapedeck.v1.Redaction
+	20, // 24: tapedeck.v1.Connection.tls:type_name -> tapedeck.v1.TLS
+	23, // 25: tapedeck.v1.Request.headers:type_name -> tapedeck.v1.Field
+	24, // 26: tapedeck.v1.Request.body:type_name -> tapedeck.v1.Body
+	23, // 27: tapedeck.v1.Request.trailers:type_name -> tapedeck.v1.Field
+	23, // 28: tapedeck.v1.Response.headers:type_name -> tapedeck.v1.Field
+	24, // 29: tapedeck.v1.Response.body:type_name -> tapedeck.v1.Body
+	23, // 30: tapedeck.v1.Response.trailers:type_name -> tapedeck.v1.Field
+	17, // 31: tapedeck.v1.Body.parts:type_name -> tapedeck.v1.RecordRef
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_events_tape_proto_init() }

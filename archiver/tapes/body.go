@@ -48,8 +48,14 @@ func size(data []byte, parts []*events.Part) int {
 }
 
 // Complete puts the whole of both bodies of x into their Data. It does nothing
-// to bodies that are whole already.
+// to bodies that are whole already. The segments of an event stream are its
+// body: they become it.
 func (a *Archive) Complete(ctx context.Context, s events.Service, x *events.Exchange) error {
+	if eventStream(x) {
+		if err := a.joinEvents(ctx, s, x); err != nil {
+			return err
+		}
+	}
 	for _, b := range []*events.Body{x.GetRequest().GetBody(), x.GetResponse().GetBody()} {
 		if b == nil {
 			continue

@@ -273,7 +273,7 @@ func (b *Body) token() []byte {
 
 func (b *Body) mark() {
 	b.changed = true
-	if len(b.places) >= maxMarks {
+	if len(b.places) >= MaxMarks {
 		return
 	}
 	place := []byte("$")

@@ -9,7 +9,8 @@
 //
 //   - key.go: the key and its tokens
 //   - names.go: which names hold credentials
-//   - fields.go, urls.go, json.go: where values stand in headers, URLs, bodies
+//   - fields.go, urls.go, json.go, message.go: where values stand in headers,
+//     URLs, bodies and messages of streams
 package redact
 
 import (
@@ -25,7 +26,9 @@ const (
 	ClassCredential = "credential"
 	ActionToken     = "token"
 
-	maxMarks = 64 // of an exchange; what is beyond is replaced all the same
+	// MaxMarks is how many marks an exchange has at most; what is beyond is
+	// replaced all the same.
+	MaxMarks = 64
 )
 
 // Engine redacts exchanges. It is safe for concurrent use.
@@ -108,7 +111,7 @@ func (m marker) at(place string) marker { return marker{m.x, place} }
 // Mark notes that the value at place was replaced by a token, once a place.
 func Mark(x *events.Exchange, place string) {
 	place = wire.Text([]byte(place), maxPlace) // names come from the wire
-	if len(x.Redactions) >= maxMarks {
+	if len(x.Redactions) >= MaxMarks {
 		return
 	}
 	for _, r := range x.Redactions {

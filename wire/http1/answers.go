@@ -6,6 +6,7 @@ import (
 
 	"tapedeck/events"
 	"tapedeck/wire"
+	"tapedeck/wire/sse"
 )
 
 // answers reads what the server sends.
@@ -27,7 +28,7 @@ func (d *dissector) answers(t time.Time, b []byte) {
 		case gotHead:
 			d.responseHead(e, t)
 		case gotBody:
-			d.keep(e, events.Side_RESPONSE, d.response.data)
+			d.keep(e, events.Side_RESPONSE, t, d.response.data)
 		case gotEnd:
 			d.answered(e, t)
 		case gotBad:
@@ -39,7 +40,7 @@ func (d *dissector) answers(t time.Time, b []byte) {
 			}
 		}
 		if d.opaque != nil {
-			d.count(events.Side_RESPONSE, t, int64(len(b)))
+			d.count(events.Side_RESPONSE, t, b)
 			return
 		}
 		if d.response.state == inNothing || len(b) == 0 && !d.response.begun() {
@@ -81,37 +82,13 @@ func (d *dissector) responseHead(e *exchange, t time.Time) {
 		d.response.reset()
 	default:
 		kind, length := h.responseBody(e.Request.Method)
-		presize(r.Body, kind, length)
+		if d.segments != nil && r.Status == "200" && sse.Is(r.Headers) {
+			e.stream = sse.NewReader(wire.NewStream(e.Exchange, d.segments))
+		} else {
+			presize(r.Body, kind, length)
+		}
 		d.tell(e)
 		d.response.frame(kind, length)
-	}
-}
-
-// upgraded: from here on the connection is not HTTP; its bytes are counted as
-// those of this exchange, which ends with the connection.
-func (d *dissector) upgraded(e *exchange, t time.Time) {
-	d.opaque = e
-	for _, other := range d.open { // nobody asked for the switch: these were bytes of the other protocol, or are lost
-		if other != e {
-			other.Failure = wire.FailureGap + "the connection speaks another protocol"
-			d.hand(other)
-		}
-	}
-	held := int64(len(d.held))
-	d.open, d.reading, d.held, d.await = []*exchange{e}, nil, nil, false
-	d.count(events.Side_REQUEST, t, held)
-}
-
-func (d *dissector) count(side events.Side, t time.Time, n int64) {
-	e := d.opaque
-	if n == 0 {
-		return
-	}
-	e.body(side).Size += n
-	if side == events.Side_REQUEST {
-		e.Request.LastByte = e.nanos(t)
-	} else {
-		e.Response.LastByte = e.nanos(t)
 	}
 }
 
@@ -161,7 +138,7 @@ func (d *dissector) lose(why string, resync bool) {
 // length only its exchange is dropped: what comes after has its place.
 func (d *dissector) Gap(side events.Side, n int64) {
 	if d.opaque != nil {
-		d.opaque.body(side).Size += n
+		d.opaqueGap(side, n)
 		return
 	}
 	p, e := &d.request, d.reading
@@ -219,7 +196,7 @@ func (d *dissector) Close(side events.Side, t time.Time, err error) {
 	}
 	d.closed[side] = true
 	if d.opaque != nil {
-		d.closeOpaque(err)
+		d.closeOpaque(t, err)
 		return
 	}
 	if side == events.Side_REQUEST {
@@ -229,17 +206,6 @@ func (d *dissector) Close(side events.Side, t time.Time, err error) {
 	}
 	if d.closed[events.Side_RESPONSE] {
 		d.endAll()
-	}
-}
-
-func (d *dissector) closeOpaque(err error) {
-	e := d.opaque
-	if err != nil && e.Failure == "" {
-		e.Failure = wire.Failure(err)
-	}
-	if d.closed[events.Side_REQUEST] && d.closed[events.Side_RESPONSE] {
-		e.asked, e.answered = true, true
-		d.end(e)
 	}
 }
 
@@ -253,7 +219,8 @@ func (d *dissector) closeRequests(err error) {
 
 func (d *dissector) closeAnswers(t time.Time, err error) {
 	if e := d.answering(); e != nil && e.Response != nil {
-		if d.response.state == inUntilClose && err == nil {
+		left := e.stream != nil && d.closed[events.Side_REQUEST] // the usual end of an event stream: its reader goes
+		if d.response.state == inUntilClose && err == nil || left {
 			d.answered(e, t)
 		} else {
 			e.Failure = "response cut off: " + wire.Failure(err)

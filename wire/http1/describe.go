@@ -5,6 +5,7 @@ import (
 
 	"tapedeck/events"
 	"tapedeck/wire"
+	"tapedeck/wire/websocket"
 )
 
 // Bounds of what goes into the index.
@@ -34,6 +35,9 @@ func (p *Protocol) Describe(x *events.Exchange) wire.Description {
 	}
 	if x.Response != nil {
 		d.Status = x.Response.Status
+	}
+	if x.Protocol == websocket.Name {
+		d.Endpoint.Protocol, d.Status, d.Class = websocket.Name, websocket.Status(x), websocket.Class(x)
 	}
 	return d
 }

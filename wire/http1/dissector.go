@@ -22,7 +22,8 @@ type dissector struct {
 	connection *events.Connection
 	direction  events.Direction
 	sink       wire.Sink
-	heads      wire.HeadSink // nil: does not want to know
+	heads      wire.HeadSink    // nil: does not want to know
+	segments   wire.SegmentSink // nil: messages are bytes
 
 	request, response parser
 	open              []*exchange // without a complete request and answer; the first is answered next
@@ -49,6 +50,16 @@ type exchange struct {
 	answered bool      // response complete
 	dropped  bool      // told to the sink: only the framing goes on
 	upgrade  bool
+	stream   stream // nil: none
+	err      error  // of the connection, for the stream
+}
+
+// stream reads the messages in a body, or behind an upgrade.
+type stream interface {
+	Data(side events.Side, now int64, b []byte)
+	Gap(side events.Side, n int64)
+	Tick(now int64)
+	Close(now int64, err error)
 }
 
 func (e *exchange) nanos(t time.Time) int64 { return e.base.UnixNano() + int64(t.Sub(e.base)) }
@@ -58,7 +69,7 @@ func (d *dissector) Data(side events.Side, t time.Time, b []byte) {
 	switch {
 	case len(b) == 0:
 	case d.opaque != nil:
-		d.count(side, t, int64(len(b)))
+		d.count(side, t, b)
 	case d.lost && !d.findRequest(side, b), d.skipping && !d.findAnswer(side, b):
 	case side == events.Side_RESPONSE:
 		d.answers(t, b)
@@ -90,7 +101,7 @@ func (d *dissector) requests(t time.Time, b []byte) {
 		case gotHead:
 			d.requestHead()
 		case gotBody:
-			d.keep(d.reading, events.Side_REQUEST, d.request.data)
+			d.keep(d.reading, events.Side_REQUEST, t, d.request.data)
 		case gotEnd:
 			d.asked(t)
 		case gotBad:
@@ -191,8 +202,13 @@ func (d *dissector) badRequest(err error) {
 }
 
 // keep adds body bytes: the first 256 KiB to the exchange, the rest to the sink.
-func (d *dissector) keep(e *exchange, side events.Side, b []byte) {
+func (d *dissector) keep(e *exchange, side events.Side, t time.Time, b []byte) {
 	if e.dropped {
+		return
+	}
+	if e.stream != nil && side == events.Side_RESPONSE {
+		e.Response.LastByte = e.nanos(t)
+		e.stream.Data(side, e.Response.LastByte, b)
 		return
 	}
 	body := e.body(side)
@@ -251,6 +267,9 @@ func (d *dissector) end(e *exchange) {
 func (d *dissector) hand(e *exchange) {
 	if e.dropped {
 		return
+	}
+	if e.stream != nil {
+		e.stream.Close(e.Response.LastByte, e.err)
 	}
 	if e.Response != nil && e.Response.Status == "" { // not even its head came
 		e.Response = nil

@@ -3,7 +3,9 @@
 //
 //   - parser.go, head.go: an incremental parser of messages, which keeps no
 //     byte longer than it must and does not care how they were split
-//   - dissector.go, answers.go: the relayed bytes of a connection as exchanges
+//   - dissector.go, answers.go, upgrade.go: the relayed bytes of a connection as
+//     exchanges; WebSocket and event streams as messages, read by packages
+//     websocket and sse
 //   - proxy.go: a forward proxy, the one place with a parser in the path
 //   - describe.go, signature.go: what index and mocks need to know
 //   - client.go, server.go: sending recorded requests and answering them
@@ -75,5 +77,6 @@ func detectPreface(target []byte) wire.Match {
 func (*Protocol) NewDissector(c *events.Connection, direction events.Direction, sink wire.Sink) wire.Dissector {
 	d := &dissector{connection: c, direction: direction, sink: sink}
 	d.heads, _ = sink.(wire.HeadSink)
+	d.segments, _ = sink.(wire.SegmentSink)
 	return d
 }

@@ -1,0 +1,145 @@
+package capture
+
+import (
+	"time"
+
+	"tapedeck/capture/redact"
+	"tapedeck/events"
+)
+
+const (
+	// reopenAfter is how often a stream that goes on is announced again.
+	reopenAfter = 10 * time.Second
+	// maxSegment bounds the messages of a segment after redaction, so that it
+	// fits into a tape of its own.
+	maxSegment = 768 << 10
+)
+
+// messages is what the sink knows of a stream.
+type messages struct {
+	newest   *events.RecordRef // segment
+	number   uint32            // of it
+	shown    *events.RecordRef // the newest segment that an open entry leads to
+	openTape events.ID         // of the newest open entry
+	openedAt time.Time         // when one with a segment was written; zero: none
+	places   []string          // of what was redacted
+	size     [3]int64          // what redaction added to the bodies' sizes
+	kept     [3]int64          // and, with the bound, to what is kept of them
+}
+
+// Segment redacts messages and writes them. An exchange that is open for more
+// than a second gets an open entry that points at its segment, and another
+// every ten seconds; from there all others are found backwards.
+func (s *sink) Segment(id events.ID, g *events.Segment) *events.RecordRef {
+	u := s.find(id)
+	if u == nil || u.x == nil {
+		return nil
+	}
+	if u.messages == nil {
+		u.messages = &messages{}
+	}
+	m := u.messages
+	size, kept := s.redactMessages(u, g.Messages)
+	for side := range m.size {
+		m.size[side] += size[side]
+	}
+	g.Previous = m.newest
+	ref := s.write(u, g, time.Now())
+	if ref == nil {
+		return nil
+	}
+	for side := range m.kept {
+		m.kept[side] += kept[side]
+	}
+	return ref
+}
+
+// lead writes a segment without messages for an open entry to point at: the
+// stream has fallen silent behind the last one that was.
+func (s *sink) lead(u *underway, now time.Time) {
+	if m := u.messages; m.due(u, now) {
+		s.write(u, &events.Segment{ExchangeId: u.x.Id, Number: m.number, Previous: m.newest}, now)
+	}
+}
+
+// due says whether the next segment gets an open entry.
+func (m *messages) due(u *underway, now time.Time) bool {
+	return now.Sub(u.begun) >= openAfter && (m.openedAt.IsZero() || now.Sub(m.openedAt) >= reopenAfter)
+}
+
+// write writes a segment, with an open entry when one is due.
+func (s *sink) write(u *underway, g *events.Segment, now time.Time) *events.RecordRef {
+	m := u.messages
+	var open *openEntry
+	if m.due(u, now) {
+		entry, endpoint := s.openEntry(u, now)
+		open = &openEntry{entry, endpoint, m.openTape}
+	}
+	ref, opened := s.recorder.addSegment(g, open)
+	if ref == nil {
+		return nil
+	}
+	if len(g.Messages) > 0 {
+		m.newest, m.number = ref, g.Number
+	}
+	if opened {
+		u.announced, m.shown, m.openedAt, m.openTape = true, m.newest, now, events.ID(ref.TapeId)
+	}
+	return ref
+}
+
+// redactMessages redacts messages in place and cuts them to the bounds. It
+// returns by how much that changed the sizes of both sides, and what is kept.
+func (s *sink) redactMessages(u *underway, all []*events.Message) (size, kept [3]int64) {
+	room := int64(maxSegment)
+	for _, m := range all {
+		before := int64(len(m.Data))
+		data, places := s.recorder.redactor.Message(u.x, m)
+		for _, p := range places {
+			u.messages.mark(m.Side, p)
+		}
+		size[m.Side] += int64(len(data)) - before
+		m.Size += int64(len(data)) - before
+		m.Data = data[:min(int64(len(data)), s.recorder.limit(), room)]
+		room -= int64(len(m.Data))
+		kept[m.Side] += int64(len(m.Data)) - before
+	}
+	return size, kept
+}
+
+// mark notes where something was redacted; marks of an exchange are few.
+func (m *messages) mark(side events.Side, place string) {
+	place = sideName(side) + ".message." + place
+	for _, p := range m.places {
+		if p == place {
+			return
+		}
+	}
+	if len(m.places) < redact.MaxMarks {
+		m.places = append(m.places, place)
+	}
+}
+
+func sideName(side events.Side) string {
+	if side == events.Side_REQUEST {
+		return "request"
+	}
+	return "response"
+}
+
+// end writes what redaction changed into the exchange.
+func (m *messages) end(x *events.Exchange) {
+	if m == nil {
+		return
+	}
+	for _, p := range m.places {
+		redact.Mark(x, p)
+	}
+	bodies := [3]*events.Body{events.Side_REQUEST: x.Request.GetBody(), events.Side_RESPONSE: x.Response.GetBody()}
+	for side, b := range bodies {
+		if b != nil {
+			b.Size += m.size[side]
+			b.Kept = max(0, b.Kept+m.kept[side])
+		}
+	}
+}

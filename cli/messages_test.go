@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"tapedeck/archiver/tapes"
+	"tapedeck/events"
+	"tapedeck/internal/service"
+)
+
+// streamTape writes a stream of two segments and, when ended, its exchange.
+func streamTape(t *testing.T, folder string, ended bool) events.ID {
+	t.Helper()
+	at := time.Now().Add(-time.Minute)
+	id, source := events.NewID(at), events.NewID(at)
+	b := events.NewBuilder(at)
+	message := func(side events.Side, kind, data string, size int) *events.Message {
+		return &events.Message{Side: side, Time: at.UnixNano(), Type: kind, Data: []byte(data), Size: int64(size)}
+	}
+	add := func(g *events.Segment) *events.RecordRef {
+		ref, err := b.AddSegment(g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ref
+	}
+	first := add(&events.Segment{ExchangeId: id[:], Messages: []*events.Message{
+		message(events.Side_REQUEST, "text", `{"ask":1}`, 9), message(events.Side_RESPONSE, "binary", "\x00\x1b", 2)}})
+	second := add(&events.Segment{ExchangeId: id[:], Number: 1, Previous: first, Messages: []*events.Message{
+		message(events.Side_RESPONSE, "text", "long", 4096), message(events.Side_RESPONSE, "close", "\x03\xe8bye\x1b", 6)}})
+	entry := &events.Entry{Id: id[:], Time: uint64(at.UnixNano()), Path: "/chat", Status: "101"}
+	endpoint := &events.Endpoint{Direction: events.Direction_INBOUND, Protocol: "websocket", Method: "GET", Template: "/chat"}
+	if ended {
+		x := &events.Exchange{Id: id[:], Protocol: "websocket", Segments: []*events.RecordRef{first, second},
+			Request:  &events.Request{Method: "GET", Target: "/chat", Version: "HTTP/1.1", Body: &events.Body{Size: 9, Kept: 9}},
+			Response: &events.Response{Status: "101", Reason: "Switching Protocols", Body: &events.Body{Size: 4104, Kept: 12}}}
+		if err := b.AddExchange(entry, endpoint, x); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		b.AddOpen(entry, endpoint, second)
+	}
+	raw, err := b.Close(&events.Header{SourceId: source[:], Number: 1, ClosedAt: time.Now().UnixNano(), Workload: &events.Workload{Cluster: "local", Namespace: "default", Service: "shop"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tape, err := events.ParseTape(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive, err := tapes.Open(t.Context(), folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := archive.PutTape(t.Context(), tape); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func TestShowPrintsMessages(t *testing.T) {
+	for _, ended := range []bool{true, false} {
+		folder := t.TempDir()
+		id := streamTape(t, folder, ended)
+		env, out := captured()
+		show := trafficShow{ID: id.String(), Flags: service.Flags{Archive: folder}}
+		if err := show.Run(t.Context(), env); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{`▶ text {"ask":1}`, "◀ binary 2 B\n  00000000  00 1b", "◀ text long\n  (4 B of 4 KiB were kept)", "◀ close 1000 bye"} {
+			if !strings.Contains(out.String(), want) || strings.Contains(out.String(), "\x1b") {
+				t.Errorf("ended %v: no %q in\n%s", ended, want, out)
+			}
+		}
+		if open := strings.Contains(out.String(), "still open"); open == ended {
+			t.Errorf("ended %v, shown as open %v", ended, open)
+		}
+		for text, want := range map[string]bool{"ASK": true, "nothing": false} {
+			env, out := captured()
+			list := trafficList{Limit: 10, trafficFlags: trafficFlags{Text: text, Output: "table", Flags: service.Flags{Archive: folder}}}
+			if err := list.Run(t.Context(), env); err != nil || strings.Contains(out.String(), "/chat") != (want && ended) {
+				t.Errorf("ended %v, --text %s: %v\n%s", ended, text, err, out)
+			}
+		}
+		env, out = captured()
+		show.Output = "json"
+		if err := show.Run(t.Context(), env); err != nil {
+			t.Fatal(err)
+		}
+		var got struct {
+			Messages []struct {
+				From, Type, Text string
+				JSON             json.RawMessage
+				Size             int64
+			}
+		}
+		if err := json.Unmarshal([]byte(out.String()), &got); err != nil || len(got.Messages) != 4 || string(got.Messages[0].JSON) != `{"ask":1}` || got.Messages[2].From != "server" || got.Messages[2].Size != 4096 {
+			t.Errorf("ended %v: %v, %s", ended, err, out)
+		}
+	}
+}
