@@ -31,7 +31,6 @@ func benchServer(b *testing.B) string {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { l.Close() })
-	answer := []byte("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(benchBody)) + "\r\n\r\n" + benchBody)
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -40,22 +39,28 @@ func benchServer(b *testing.B) string {
 			}
 			go func() {
 				defer c.Close()
-				buf := make([]byte, 4096)
-				for {
-					n, err := c.Read(buf)
-					if err != nil {
-						return
-					}
-					for range bytes.Count(buf[:n], []byte("\r\n\r\n")) {
-						if _, err := c.Write(answer); err != nil {
-							return
-						}
-					}
-				}
+				answerBench(c)
 			}()
 		}
 	}()
 	return l.Addr().String()
+}
+
+var benchAnswer = []byte("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(benchBody)) + "\r\n\r\n" + benchBody)
+
+func answerBench(c net.Conn) {
+	buf := make([]byte, 4096)
+	for {
+		n, err := c.Read(buf)
+		if err != nil {
+			return
+		}
+		for range bytes.Count(buf[:n], []byte("\r\n\r\n")) {
+			if _, err := c.Write(benchAnswer); err != nil {
+				return
+			}
+		}
+	}
 }
 
 // bareRelay is io.Copy both ways, without the splice that would keep the bytes
@@ -113,6 +118,11 @@ func ask(address string, connection, n int) error {
 		return err
 	}
 	defer c.Close()
+	return askOn(c, address, connection, n)
+}
+
+// askOn sends n requests and reads their answers.
+func askOn(c net.Conn, address string, connection, n int) error {
 	r := bufio.NewReaderSize(c, 8192)
 	var request []byte
 	for i := range n {

@@ -92,6 +92,7 @@ type Service struct {
 	recorder  *recorder
 	publisher *publisher
 	budget    *budget
+	terms     terms
 	listeners []*listener
 	sources   string // folder of the ledgers
 	transparency
@@ -126,6 +127,9 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		err = errors.Join(checkProxyUser(cfg.ProxyUser), checkModes(&cfg))
 	}
 	if err != nil {
+		return nil, err
+	}
+	if err := s.openTerms(deps, routes); err != nil {
 		return nil, err
 	}
 	if err := s.wire(deps); err != nil {

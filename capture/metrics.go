@@ -10,20 +10,23 @@ import (
 
 // metrics of a capture; no label holds anything from the traffic.
 type metrics struct {
-	exchanges   *prometheus.CounterVec // by direction and class
-	dropped     *prometheus.CounterVec // by reason
-	connections *prometheus.GaugeVec   // by direction
-	relayed     *prometheus.CounterVec // bytes, by side
-	refused     *prometheus.CounterVec // connections, by direction
-	rejected    *prometheus.CounterVec // connections that are relayed nowhere, by reason
-	panics      prometheus.Counter
-	tapes       prometheus.Counter
-	tapeBytes   prometheus.Histogram
-	published   *prometheus.CounterVec // tapes, by way: fresh, spool
-	spooled     prometheus.Counter
-	latency     prometheus.Histogram
-	publishing  prometheus.Gauge // 1: tapes go out, 0: they are spooled
-	byClass     [3][5]prometheus.Counter
+	exchanges     *prometheus.CounterVec // by direction and class
+	dropped       *prometheus.CounterVec // by reason
+	connections   *prometheus.GaugeVec   // by direction
+	relayed       *prometheus.CounterVec // bytes, by side
+	refused       *prometheus.CounterVec // connections, by direction
+	rejected      *prometheus.CounterVec // connections that are relayed nowhere, by reason
+	opened        prometheus.Counter     // TLS of outbound connections
+	passedThrough *prometheus.CounterVec // by reason
+	caused        *prometheus.CounterVec // errors of clients, by reason
+	panics        prometheus.Counter
+	tapes         prometheus.Counter
+	tapeBytes     prometheus.Histogram
+	published     *prometheus.CounterVec // tapes, by way: fresh, spool
+	spooled       prometheus.Counter
+	latency       prometheus.Histogram
+	publishing    prometheus.Gauge // 1: tapes go out, 0: they are spooled
+	byClass       [3][5]prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -34,14 +37,17 @@ func newMetrics() *metrics {
 		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "tapedeck", Subsystem: "capture", Name: name, Help: help})
 	}
 	m := &metrics{
-		exchanges:   counter("exchanges_total", "Exchanges recorded.", "direction", "class"),
-		dropped:     counter("dropped_total", "Exchanges that were not recorded.", "reason"),
-		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "tapedeck", Subsystem: "capture", Name: "connections", Help: "Client connections that are relayed."}, []string{"direction"}),
-		relayed:     counter("relayed_bytes_total", "Bytes relayed.", "side"),
-		refused:     counter("upstream_failures_total", "Client connections whose upstream could not be reached.", "direction"),
-		rejected:    counter("rejected_connections_total", "Connections that were not relayed: a loop, not redirected, or a SOCKS handshake that failed.", "reason"),
-		panics:      single("dissector_panics_total", "Connections whose recording ended with a panic of a dissector."),
-		tapes:       single("tapes_total", "Tapes closed."),
+		exchanges:     counter("exchanges_total", "Exchanges recorded.", "direction", "class"),
+		dropped:       counter("dropped_total", "Exchanges that were not recorded.", "reason"),
+		connections:   prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "tapedeck", Subsystem: "capture", Name: "connections", Help: "Client connections that are relayed."}, []string{"direction"}),
+		relayed:       counter("relayed_bytes_total", "Bytes relayed.", "side"),
+		refused:       counter("upstream_failures_total", "Client connections whose upstream could not be reached.", "direction"),
+		rejected:      counter("rejected_connections_total", "Connections that were not relayed: a loop, not redirected, or a SOCKS handshake that failed.", "reason"),
+		opened:        single("tls_opened_total", "Outbound connections whose TLS was opened."),
+		passedThrough: counter("tls_passed_through_total", "Outbound TLS connections that were relayed unopened.", "reason"),
+		caused:        counter("errors_caused_total", "Errors that a client had because of us.", "reason"),
+		panics:        single("dissector_panics_total", "Connections whose recording ended with a panic of a dissector."),
+		tapes:         single("tapes_total", "Tapes closed."),
 		tapeBytes: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "tapedeck", Subsystem: "capture", Name: "tape_bytes", Help: "Size of closed tapes.",
 			Buckets: prometheus.ExponentialBuckets(1<<10, 4, 6)}),
 		published: counter("published_tapes_total", "Tapes that JetStream has stored.", "way"),
@@ -66,7 +72,7 @@ func (m *metrics) register(r prometheus.Registerer, p *publisher, b *budget) err
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "tapedeck", Subsystem: "capture", Name: name, Help: help}, f)
 	}
 	for _, c := range []prometheus.Collector{
-		m.exchanges, m.dropped, m.connections, m.relayed, m.refused, m.rejected, m.panics, m.tapes, m.tapeBytes, m.published, m.spooled, m.latency, m.publishing,
+		m.exchanges, m.dropped, m.connections, m.relayed, m.refused, m.rejected, m.opened, m.passedThrough, m.caused, m.panics, m.tapes, m.tapeBytes, m.published, m.spooled, m.latency, m.publishing,
 		gauge("spool_bytes", "Size of the spool.", func() float64 { return float64(p.spool.Bytes()) }),
 		gauge("spool_tapes", "Tapes in the spool.", func() float64 { return float64(p.spool.Tapes()) }),
 		gauge("buffered_bytes", "Relayed bytes that are not dissected yet.", func() float64 { return float64(b.used.Load()) }),

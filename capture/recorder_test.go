@@ -122,7 +122,7 @@ func TestTooLargeIsCounted(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	c := Config{Inbound: []string{"8080=localhost:3000", ":8081=4000", "[::1]:0=:5000"}, Outbound: []string{"9000", "127.0.0.1:9001=payments:443"}, Host: "127.0.0.1"}
+	c := Config{Inbound: []string{"8080=localhost:3000", ":8081=4000", "[::1]:0=:5000"}, Outbound: []string{"9000", "127.0.0.1:9001=payments:443", "9002=https://payments", "9003=https://[::1]:8443/"}, Host: "127.0.0.1"}
 	got, err := c.routes()
 	if err != nil {
 		t.Fatal(err)
@@ -133,6 +133,8 @@ func TestConfig(t *testing.T) {
 		{direction: events.Direction_INBOUND, listen: "[::1]:0", upstream: "localhost:5000"},
 		{direction: events.Direction_OUTBOUND, listen: "127.0.0.1:9000", upstream: ""},
 		{direction: events.Direction_OUTBOUND, listen: "127.0.0.1:9001", upstream: "payments:443"},
+		{direction: events.Direction_OUTBOUND, listen: "127.0.0.1:9002", upstream: "payments:443", secure: true},
+		{direction: events.Direction_OUTBOUND, listen: "127.0.0.1:9003", upstream: "[::1]:8443", secure: true},
 	}
 	for i := range want {
 		if got[i] != want[i] {

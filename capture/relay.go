@@ -12,7 +12,7 @@ import (
 // relay copies the bytes of a connection both ways, unchanged, until both
 // sides have ended: an end of one side is passed on as such (half-close), a
 // reset as a reset.
-func (s *session) relay(client, upstream *net.TCPConn, t *tap) {
+func (s *session) relay(client, upstream duplex, t *tap) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -27,7 +27,7 @@ func (s *session) relay(client, upstream *net.TCPConn, t *tap) {
 // copy reads from one side and writes to the other. Each read is shown to the
 // dissector before it is written on, so that a request is always seen before
 // its answer.
-func (s *session) copy(to, from *net.TCPConn, t *tap, side events.Side) {
+func (s *session) copy(to, from duplex, t *tap, side events.Side) {
 	size := smallBuffer
 	relayed := s.relayed[side]
 	for {
@@ -66,10 +66,10 @@ func nextSize(size int, full bool, n int) int {
 }
 
 // readEnded passes the end of one side on.
-func (s *session) readEnded(to, from *net.TCPConn, t *tap, side events.Side, err error) {
+func (s *session) readEnded(to, from duplex, t *tap, side events.Side, err error) {
 	if errors.Is(err, io.EOF) {
 		t.close(side, nil)
-		to.CloseWrite()
+		passEnd(to, from)
 		return
 	}
 	if errors.Is(err, net.ErrClosed) {
@@ -83,7 +83,7 @@ func (s *session) readEnded(to, from *net.TCPConn, t *tap, side events.Side, err
 // writeFailed: nobody reads any more. A server that is gone may have left an
 // answer, which the other direction still brings; a client that is gone leaves
 // nothing to do.
-func (s *session) writeFailed(to, from *net.TCPConn, side events.Side) {
+func (s *session) writeFailed(to, from duplex, side events.Side) {
 	if side == events.Side_RESPONSE {
 		reset(to)
 		reset(from)
@@ -91,7 +91,8 @@ func (s *session) writeFailed(to, from *net.TCPConn, side events.Side) {
 }
 
 // reset closes with RST instead of FIN.
-func reset(c *net.TCPConn) {
-	c.SetLinger(0)
-	c.Close()
+func reset(c duplex) {
+	tcp := tcpOf(c)
+	tcp.SetLinger(0)
+	tcp.Close()
 }

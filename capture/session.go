@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -45,14 +46,35 @@ func (s *session) serve(ctx context.Context) {
 		s.proxy(ctx)
 		return
 	}
-	opened := time.Now()
-	t := s.tap(s.connection(opened, s.route.upstream), s.protocols)
+	t := s.tap(s.connection(time.Now(), s.route.upstream), "", s.protocols)
 	upstream, err := s.dial(ctx, s.route.upstream)
 	if err != nil {
 		s.refuse(t, err)
 		return
 	}
-	s.relay(s.client, upstream, t)
+	switch {
+	case s.terms.certificate != nil && s.route.direction == events.Direction_INBOUND:
+		s.terminate(ctx, upstream, t)
+	case s.route.secure:
+		s.relaySecured(ctx, upstream, t)
+	case s.terms.authority != nil && s.route.direction == events.Direction_OUTBOUND:
+		s.open(ctx, s.route.upstream, upstream, t, nil)
+	default:
+		s.relay(s.client, upstream, t)
+	}
+}
+
+// relaySecured adds TLS for a client that speaks none.
+func (s *session) relaySecured(ctx context.Context, upstream *net.TCPConn, t *tap) {
+	up, err := s.secure(ctx, upstream, []string{hostOf(s.route.upstream)}, nil)
+	if err != nil {
+		s.metrics.refused.WithLabelValues(s.route.direction.Name()).Inc()
+		upstream.Close()
+		s.refuse(t, err)
+		return
+	}
+	t.info.Tls = facts(up.ConnectionState())
+	s.relay(s.client, up, t)
 }
 
 // connection is what is recorded of a connection to server.
@@ -65,16 +87,16 @@ func (s *session) connection(now time.Time, server string) *events.Connection {
 	return c
 }
 
-// tap begins the recording of a connection; of more than one protocol the
-// first bytes decide.
-func (s *session) tap(c *events.Connection, protocols []wire.Protocol) *tap {
+// tap begins the recording of a connection: its first bytes decide on the
+// protocol. method is that of the endpoint when it is none of them.
+func (s *session) tap(c *events.Connection, method string, protocols []wire.Protocol) *tap {
 	peer := c.Client
 	if s.route.direction == events.Direction_OUTBOUND {
 		peer = c.Server
 	}
 	t := &tap{
 		dissecting: s.nextDissecting(), info: c, direction: s.route.direction, protocols: protocols,
-		sink: &sink{recorder: s.recorder, info: c, peer: peer},
+		opaque: &tcp.Protocol{Method: method}, sink: &sink{recorder: s.recorder, info: c, peer: peer},
 	}
 	t.last.Store(c.OpenedAt)
 	s.mu.Lock()
@@ -137,6 +159,12 @@ func (s *session) quiet(before time.Time) bool {
 	return !slices.ContainsFunc(s.taps, func(t *tap) bool { return !t.quiet(before) })
 }
 
+func (s *session) isEnding() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ending
+}
+
 // end closes all connections of the session; what is under way is cut.
 func (s *session) end() {
 	s.mu.Lock()
@@ -170,7 +198,7 @@ func (s *session) httpProxy(ctx context.Context, early []byte) {
 		Early: early,
 		Allow: s.credentials(),
 		Dial: func(authority string) (net.Conn, error) {
-			t := s.tap(s.connection(time.Now(), authority), s.protocols[:1])
+			t := s.tap(s.connection(time.Now(), authority), "", s.protocols[:1])
 			upstream, err := s.dial(ctx, authority)
 			return &tapped{TCPConn: upstream, tap: t, session: s, failed: err}, err
 		},
@@ -180,7 +208,7 @@ func (s *session) httpProxy(ctx context.Context, early []byte) {
 }
 
 func (s *session) tunnel(ctx context.Context, authority string, early []byte) {
-	t := s.tap(s.connection(time.Now(), authority), []wire.Protocol{&tcp.Protocol{Method: "CONNECT"}})
+	t := s.tap(s.connection(time.Now(), authority), "CONNECT", s.protocols)
 	upstream, err := s.dial(ctx, authority)
 	if err != nil {
 		t.close(events.Side_RESPONSE, err)
@@ -194,11 +222,11 @@ func (s *session) tunnel(ctx context.Context, authority string, early []byte) {
 		upstream.Close()
 		return
 	}
-	if len(early) > 0 {
-		s.show(t, events.Side_REQUEST, early)
-		upstream.Write(early) // a failure shows in the relay
+	if s.terms.authority != nil {
+		s.open(ctx, authority, upstream, t, bytes.Clone(early))
+		return
 	}
-	s.relay(s.client, upstream, t)
+	s.pass(upstream, t, early)
 }
 
 // show hands a copy of b to the dissector, for bytes that are not in a buffer

@@ -235,7 +235,7 @@ func (s *session) socks(ctx context.Context) {
 		s.log.Debug("SOCKS handshake", "client", s.client.RemoteAddr(), "error", err)
 		return
 	}
-	t := s.tap(s.connection(time.Now(), authority), s.protocols)
+	t := s.tap(s.connection(time.Now(), authority), "", s.protocols)
 	upstream, err := s.dial(ctx, authority)
 	if err != nil {
 		t.close(events.Side_RESPONSE, err)
@@ -247,6 +247,10 @@ func (s *session) socks(ctx context.Context) {
 		t.close(events.Side_REQUEST, err)
 		t.close(events.Side_RESPONSE, nil)
 		upstream.Close()
+		return
+	}
+	if s.terms.authority != nil {
+		s.open(ctx, authority, upstream, t, nil)
 		return
 	}
 	s.relay(s.client, upstream, t)

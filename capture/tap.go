@@ -6,7 +6,6 @@ import (
 
 	"tapedeck/events"
 	"tapedeck/wire"
-	"tapedeck/wire/tcp"
 )
 
 // maxDetect is how many bytes of a client are enough to know its protocol.
@@ -23,6 +22,7 @@ type tap struct {
 	known, dead bool
 	closed      [3]bool
 	protocols   []wire.Protocol
+	opaque      wire.Protocol // when it is none of them
 	info        *events.Connection
 	direction   events.Direction
 	sink        *sink
@@ -75,6 +75,7 @@ func (t *tap) dissect(side events.Side, now time.Time, b []byte) {
 	}
 	if side == events.Side_RESPONSE { // the server speaks first
 		t.decide(t.detectServer(b))
+		t.earlyEnds(now, events.Side_RESPONSE)
 		t.dissector.Data(side, now, b)
 		return
 	}
@@ -82,6 +83,16 @@ func (t *tap) dissect(side events.Side, now time.Time, b []byte) {
 	t.pieces = append(t.pieces, piece{now, len(b)})
 	if p := t.detect(); p != nil {
 		t.decide(p)
+		t.earlyEnds(now, events.Side_REQUEST)
+	}
+}
+
+// earlyEnds tells of the side that ended before the protocol was known.
+func (t *tap) earlyEnds(now time.Time, not events.Side) {
+	for s, closed := range t.closed {
+		if closed && events.Side(s) != not {
+			t.dissector.Close(events.Side(s), now, nil)
+		}
 	}
 }
 
@@ -99,7 +110,7 @@ func (t *tap) detect() wire.Protocol {
 	if undecided && len(t.first) < maxDetect {
 		return nil
 	}
-	return &tcp.Protocol{}
+	return t.opaque
 }
 
 // detectServer is the protocol of a server that speaks first.
@@ -109,7 +120,7 @@ func (t *tap) detectServer(first []byte) wire.Protocol {
 			return p
 		}
 	}
-	return &tcp.Protocol{}
+	return t.opaque
 }
 
 func (t *tap) decide(p wire.Protocol) {
@@ -125,7 +136,8 @@ func (t *tap) decide(p wire.Protocol) {
 
 func (t *tap) missing(side events.Side, n int64) {
 	if t.dissector == nil {
-		t.decide(&tcp.Protocol{}) // the beginning is missing: nothing can be told
+		t.decide(t.opaque) // the beginning is missing: nothing can be told
+		t.earlyEnds(time.Now(), side)
 	}
 	t.dissector.Gap(side, n)
 }
@@ -135,12 +147,8 @@ func (t *tap) closeSide(side events.Side, now time.Time, err error) {
 		if !t.ended() && err == nil {
 			return // the other side may still tell
 		}
-		t.decide(&tcp.Protocol{})
-		for s, closed := range t.closed {
-			if closed && events.Side(s) != side {
-				t.dissector.Close(events.Side(s), now, nil)
-			}
-		}
+		t.decide(t.opaque)
+		t.earlyEnds(now, side)
 	}
 	t.dissector.Close(side, now, err)
 }

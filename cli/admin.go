@@ -12,6 +12,7 @@ import (
 type adminCommand struct {
 	Setup  adminSetup  `cmd:"" help:"Make the streams, durable consumers and buckets that are missing on --nats."`
 	Doctor adminDoctor `cmd:"" help:"Look at NATS, the database and the archive, and say what to do."`
+	CA     adminCA     `cmd:"" name:"ca" help:"Print the certificate that programs must trust where capture opens their TLS; made at first use."`
 }
 
 type adminSetup struct {

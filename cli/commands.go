@@ -15,6 +15,7 @@ func Commands() []Command {
 				"record --inbound 8080=localhost:3000 -- npm start  # callers use port 8080 instead of 3000",
 				"record --inbound 8080=localhost:3000 --outbound 8081 -- npm start  # its calls as well, through a proxy on 8081",
 				"record --inbound 8080=localhost:3000 --outbound 8082=payments.internal:80 -- ./shop  # one dependency by name; point the program at localhost:8082",
+				"record --outbound 8081 --passthrough '*.bank.example' -- npm start  # calls by TLS are opened, but not those",
 				"record --service cart --inbound 8080=localhost:3000  # of a program that runs already, until Ctrl-C",
 			}},
 		{Name: "traffic", Group: People, Help: "Look at recorded traffic in the terminal.",
@@ -73,6 +74,7 @@ func Commands() []Command {
 			New: func() any { return new(captureCommand) },
 			Examples: []string{
 				"capture --nats nats://nats:4222 --service cart --inbound 8080=localhost:3000 --outbound 8081",
+				"capture --nats nats://nats:4222 --service cart --inbound 8443=localhost:3000 --inbound-cert tls.crt --inbound-key tls.key",
 			}},
 		{Name: "archiver", Group: Services, Help: "Put captured tapes into the archive.",
 			New:      func() any { return new(archiverCommand) },
@@ -94,6 +96,7 @@ func Commands() []Command {
 			Examples: []string{
 				"admin setup --nats nats://localhost:4222  # streams, durable consumers and buckets, once",
 				"admin doctor --nats nats://localhost:4222 --database $DSN --archive s3://tapes  # what is wrong, and what to do",
+				"admin ca  # the certificate that programs must trust which record does not start; docs/tls.md",
 			}},
 		{Name: "version", Group: Operations, Help: "Print the version.",
 			New:      func() any { return new(versionCommand) },

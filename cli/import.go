@@ -45,7 +45,7 @@ func (c *importCommand) Run(ctx context.Context, env *Env) error {
 		MaxBody: c.MaxBody, Redact: c.Redact, RedactionKey: c.RedactionKey,
 	}
 	named := recordCommand{Config: config}
-	if err := named.fill(); err != nil {
+	if err := named.fill(false); err != nil {
 		return err
 	}
 	s, err := openStack(ctx, c.Flags, "", quiet(c.Flags, env))

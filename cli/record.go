@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tapedeck/capture"
+	"tapedeck/capture/ca"
 	"tapedeck/capture/spool"
 	"tapedeck/events"
 	"tapedeck/internal/service"
@@ -32,7 +33,7 @@ func (c *recordCommand) Run(ctx context.Context, env *Env) error {
 		err := errors.New("record: nothing to listen on")
 		return exit(2, service.Hint(err, "--inbound 8080=localhost:3000 records callers of a service on port 3000, --outbound 8081 is a proxy for its calls"))
 	}
-	if err := c.fill(); err != nil {
+	if err := c.fill(env.Program != nil); err != nil {
 		return err
 	}
 	if err := c.checkLoops(); err != nil {
@@ -64,9 +65,13 @@ func (c *recordCommand) Run(ctx context.Context, env *Env) error {
 }
 
 // fill is what a recording on one machine means: bare ports listen on
-// loopback, and the service is called like the folder it is developed in.
-func (c *recordCommand) fill() error {
+// loopback, the service is called like the folder it is developed in, and the
+// TLS of a program that we start is opened: it gets our certificate to trust.
+func (c *recordCommand) fill(program bool) error {
 	c.Host = "127.0.0.1"
+	if c.OutboundTLS == "" && program && slices.ContainsFunc(c.Outbound, func(o string) bool { return !strings.Contains(o, "=") }) {
+		c.OutboundTLS = "open"
+	}
 	if c.Service != "" {
 		return nil
 	}
@@ -99,6 +104,9 @@ func (r *recorder) runProgram(ctx context.Context, env *Env, c *recordCommand) (
 	recording := r.captures.Context() // ends with ctx, and when a capture fails
 	fmt.Fprintf(env.Stderr, "recording %s: %s\n", strings.Join(r.services(), ", "), strings.Join(slices.Concat(c.Inbound, c.Outbound, c.Transparent), ", "))
 	if env.Program == nil {
+		if c.OutboundTLS == "open" {
+			fmt.Fprintln(env.Stderr, "programs must trust", ca.CertificateFile(c.Data))
+		}
 		if err := r.remember(nil, nil); err != nil {
 			return 0, err
 		}
@@ -106,7 +114,11 @@ func (r *recorder) runProgram(ctx context.Context, env *Env, c *recordCommand) (
 		<-recording.Done()
 		return 0, nil
 	}
-	p, err := startProgram(env.Program, r.variables(), env)
+	variables, err := r.variables()
+	if err != nil {
+		return 0, err
+	}
+	p, err := startProgram(env.Program, variables, env)
 	if err != nil {
 		return 0, err
 	}
@@ -187,7 +199,7 @@ func (r *recorder) advise(env *Env, rows []events.Row) {
 	}
 	fmt.Fprint(w, `  - proxy variables do nothing for localhost in Go, and Node reads them from version 24 on only
   - a program may read no proxy variables, or was not started by us (-- CMD)
-  - calls by TLS pass the proxy as connections: what is in them is not opened yet
+  - calls by TLS are opened for a program behind "--" only, or with --outbound-tls open
 Try it with each dependency by name, and point the service at LISTEN instead:
   --outbound 8081=payments.internal:80   and   PAYMENTS_URL=http://localhost:8081
 `)

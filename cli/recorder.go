@@ -191,13 +191,16 @@ func userInfo(credentials string) string {
 
 // variables are the environment of CMD. What is recorded by its own listener
 // does not pass the proxy as well.
-func (r *recorder) variables() []string {
-	p := r.proxy()
-	if p == "" {
-		return nil
-	}
-	var direct []string
+func (r *recorder) variables() ([]string, error) {
+	var out, direct []string
 	for _, c := range r.configs {
+		if c.OutboundTLS == "open" && out == nil {
+			trust, err := trustVariables(r.stack.Data, c.CA)
+			if err != nil {
+				return nil, err
+			}
+			out = trust
+		}
 		for _, o := range c.Outbound {
 			if listen, _, fixed := strings.Cut(o, "="); fixed {
 				address := localAddress(listen)
@@ -205,7 +208,10 @@ func (r *recorder) variables() []string {
 			}
 		}
 	}
-	return proxyVariables(p, direct...)
+	if p := r.proxy(); p != "" {
+		out = append(out, proxyVariables(p, direct...)...)
+	}
+	return out, nil
 }
 
 // localAddress is where a program on this machine reaches a LISTEN.

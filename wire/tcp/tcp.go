@@ -1,6 +1,7 @@
 // Package tcp is the protocol of last resort: a connection that is recorded as
-// one exchange with its byte counts and none of its bytes. Tunnels (CONNECT)
-// and everything that no other protocol recognises are recorded so.
+// one exchange with its byte counts and none of its bytes; of TLS with the
+// name of the server. Everything that no other protocol recognises is recorded
+// so, TLS that is not opened above all.
 package tcp
 
 import (
@@ -40,6 +41,7 @@ type dissector struct {
 	sink       wire.Sink
 	x          *events.Exchange // nil before the first byte
 	base       time.Time
+	hello      hello
 	closed     [3]bool
 	done       bool
 }
@@ -56,11 +58,21 @@ func (d *dissector) begin(t time.Time) {
 	}
 }
 
-// Data counts.
-func (d *dissector) Data(side events.Side, t time.Time, b []byte) { d.count(side, t, int64(len(b))) }
+// Data counts, and looks for the name of a server in TLS.
+func (d *dissector) Data(side events.Side, t time.Time, b []byte) {
+	if side == events.Side_REQUEST && !d.hello.done {
+		if name, ok := d.hello.add(b); ok && d.connection.Tls == nil {
+			d.connection.Tls = &events.TLS{ServerName: name}
+		}
+	}
+	d.count(side, t, int64(len(b)))
+}
 
 // Gap counts as well: nothing is kept of the bytes anyway.
-func (d *dissector) Gap(side events.Side, n int64) { d.count(side, time.Now(), n) }
+func (d *dissector) Gap(side events.Side, n int64) {
+	d.hello.done = true
+	d.count(side, time.Now(), n)
+}
 
 func (d *dissector) count(side events.Side, t time.Time, n int64) {
 	if d.done {
