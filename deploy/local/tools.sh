@@ -14,6 +14,9 @@ if [ "$(uname -s)" = Linux ] && [ "$(id -u)" = 0 ]; then # capture's transparent
 	need iptables iptables
 	need setpriv util-linux
 fi
+if grep -qs '^ID=debian' /etc/os-release; then # Ubuntu has it as a snap only
+	need chromium chromium
+fi
 [ -d /usr/share/zoneinfo ] || missing="$missing tzdata"
 
 [ -n "$missing" ] || exit 0
