@@ -35,22 +35,29 @@
 //
 // NATS away, its stream full or a durable consumer missing: tapes go to the
 // spool, and from there to NATS when it is back, oldest first beside the fresh
-// ones. Spool full: tapes are dropped and counted (spool). Copy behind its
+// ones. Spool full: the newest or the oldest tapes are dropped and counted
+// (spool). Copy behind its
 // bound: exchanges are dropped and counted (pressure). Dissector panics: the
 // connection's recording ends, counted (panic); the connection goes on. Process
-// killed: its connections break; what was in memory is lost, at most --tape-age
-// of recording.
+// killed: its connections break; what was in memory is lost, at most five times
+// --tape-age of recording. Closed tapes and the counts outlive it (package
+// ledger): the next start with the same --data publishes them, and a last
+// header that counts the rest as dropped (killed). A tape that NATS did not
+// answer for is sent again while the spool is full.
 package capture
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -87,6 +94,8 @@ type Service struct {
 	budget    *budget
 	terms     terms
 	listeners []*listener
+	sources   string // folder of the ledgers
+	transparency
 
 	dissectors []*dissecting
 	turn       atomic.Uint32
@@ -112,7 +121,11 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		calls := &grpc.Protocol{Tags: cfg.Tag}
 		s.protocols = []wire.Protocol{&http1.Protocol{Tags: cfg.Tag}, &http2.Protocol{Tags: cfg.Tag, Inner: []http2.Inner{calls}}}
 	}
+	s.own.local = map[netip.AddrPort]struct{}{}
 	routes, err := cfg.routes()
+	if err == nil {
+		err = errors.Join(checkProxyUser(cfg.ProxyUser), checkModes(&cfg))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -152,6 +165,11 @@ func (s *Service) wire(deps Deps) error {
 	r.workload, r.redactor, r.maxBody, r.age = cfg.workload(), redactor, int64(cfg.MaxBody), cfg.TapeAge
 	r.log, r.metrics, r.publish, r.spooled = s.log, s.metrics, p.take, store.Tapes
 	p.js, p.spool, p.lost, p.log, p.metrics = deps.JS, store, r.lost, s.log, s.metrics
+	p.stored, p.emptied = r.stored, s.settleSources
+	s.sources = filepath.Join(deps.Data, "sources")
+	if cfg.SpoolDrop == "oldest" {
+		p.evict = s.evict
+	}
 	p.workload, p.source = r.workload, "/tapedeck/capture/"+r.source.String()
 	s.recorder, s.publisher = r, p
 	return nil
@@ -176,15 +194,23 @@ func (s *Service) panicked(p any) {
 
 func (s *Service) listen(routes []route) error {
 	for _, r := range routes {
-		l, err := net.Listen("tcp", r.listen)
+		l, err := s.bind(r)
 		if err != nil {
 			s.closeListeners()
-			return service.Hint(fmt.Errorf("listen for --%s on %s: %w", r.direction.Name(), r.listen, err), "choose a free address")
+			return bindHint(fmt.Errorf("listen for %s on %s: %w", r.flag(), r.listen, err))
 		}
 		r.listen = l.Addr().String()
-		s.listeners = append(s.listeners, &listener{l.(*net.TCPListener), r})
+		s.listeners = append(s.listeners, &listener{l, r})
 	}
 	return nil
+}
+
+// bindHint keeps a hint that says more than that the address may be in use.
+func bindHint(err error) error {
+	if errors.Is(err, syscall.EPERM) {
+		return err
+	}
+	return service.Hint(err, "choose a free address")
 }
 
 func (s *Service) closeListeners() {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -26,7 +27,15 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if listen := os.Getenv(serveVariable); listen != "" {
+		serveForTest(listen)
+		return
+	}
 	goleak.VerifyTestMain(m,
+		goleak.Cleanup(func(code int) {
+			removeProgram()
+			os.Exit(code)
+		}),
 		// The embedded NATS server of a test ends a little after it.
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*Server).Start.func1"),
 	)

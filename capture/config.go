@@ -16,7 +16,7 @@ import (
 // Config is what capture can be told (kong).
 type Config struct {
 	Inbound  []string `name:"inbound" env:"TAPEDECK_INBOUND" sep:"," placeholder:"LISTEN=UPSTREAM" help:"Listen for callers of the service and relay to it, e.g. 8080=localhost:3000, or 8443=https://localhost:3443. Repeatable."`
-	Outbound []string `name:"outbound" env:"TAPEDECK_OUTBOUND" sep:"," placeholder:"LISTEN[=HOST:PORT]" help:"Listen for calls the service makes: as an HTTP proxy, or for one fixed dependency, e.g. 8081=payments:80, or 8081=https://payments for one that speaks TLS. Repeatable."`
+	Outbound []string `name:"outbound" env:"TAPEDECK_OUTBOUND" sep:"," placeholder:"LISTEN[=HOST:PORT]" help:"Listen for calls the service makes: as an HTTP and SOCKS5 proxy, or for one fixed dependency, e.g. 8081=payments:80, or 8081=https://payments for one that speaks TLS. Repeatable."`
 
 	InboundCert string   `name:"inbound-cert" env:"TAPEDECK_INBOUND_CERT" placeholder:"FILE" help:"The service's certificate chain, in PEM: callers speak TLS with it. Read again when it changes."`
 	InboundKey  string   `name:"inbound-key" env:"TAPEDECK_INBOUND_KEY" placeholder:"FILE" help:"Key of --inbound-cert."`
@@ -24,6 +24,12 @@ type Config struct {
 	CA          string   `name:"ca" env:"TAPEDECK_CA" placeholder:"FILE" help:"Certificate authority for --outbound-tls open, made at first use. Default: ca.pem in --data."`
 	UpstreamCA  string   `name:"upstream-ca" env:"TAPEDECK_UPSTREAM_CA" placeholder:"FILE" help:"Root certificates in PEM to verify upstreams with, beside the system's."`
 	Passthrough []string `name:"passthrough" env:"TAPEDECK_PASSTHROUGH" sep:"," placeholder:"HOST" help:"Host whose TLS is never opened: HOST, *.DOMAIN, either with :PORT. Repeatable."`
+
+	Transparent          []string `name:"transparent" env:"TAPEDECK_TRANSPARENT" sep:"," placeholder:"LISTEN" help:"Listen for connections that the kernel brings here (nft or iptables; see --print-rules of capture) and relay each to where it was going. Linux. Repeatable."`
+	TransparentMode      string   `name:"transparent-mode" env:"TAPEDECK_TRANSPARENT_MODE" default:"redirect" enum:"redirect,tproxy" help:"How the rules bring them: redirect (needs no rights) or tproxy (needs CAP_NET_ADMIN)."`
+	TransparentDirection string   `name:"transparent-direction" env:"TAPEDECK_TRANSPARENT_DIRECTION" default:"auto" enum:"auto,inbound,outbound" help:"Direction of such connections: auto is inbound to an address of this machine, outbound to any other."`
+	ProxyUser            string   `name:"proxy-user" env:"TAPEDECK_PROXY_USER" placeholder:"USER:PASSWORD" help:"Ask clients of the HTTP and SOCKS5 proxy for this. Default: everybody may use it, with any credentials or none."`
+	Fwmark               uint32   `name:"fwmark" env:"TAPEDECK_FWMARK" default:"0" placeholder:"MARK" help:"Mark our own upstream connections, so that rules can leave them alone; 0: no mark. Linux, needs CAP_NET_ADMIN."`
 
 	Cluster   string `name:"cluster" env:"TAPEDECK_CLUSTER" default:"local" help:"Cluster of the workload."`
 	Namespace string `name:"namespace" env:"TAPEDECK_NAMESPACE" default:"default" help:"Namespace of the workload."`
@@ -39,6 +45,7 @@ type Config struct {
 	RedactionKey string        `name:"redaction-key" placeholder:"FILE" help:"File of the redaction key, made at first use. Default: redaction.key in --data. The variable TAPEDECK_REDACTION_KEY wins."`
 	Spool        string        `name:"spool" env:"TAPEDECK_SPOOL" placeholder:"DIR" help:"Folder for tapes that can't be published. Default: spool in --data."`
 	SpoolSize    Bytes         `name:"spool-size" env:"TAPEDECK_SPOOL_SIZE" default:"1GiB" placeholder:"SIZE" help:"Bound of the spool; beyond it tapes are dropped and counted. Default: ${default}."`
+	SpoolDrop    string        `name:"spool-drop" env:"TAPEDECK_SPOOL_DROP" default:"newest" enum:"newest,oldest" help:"At the bound of the spool, drop the newest or the oldest tapes."`
 	Tag          []string      `name:"tag" env:"TAPEDECK_TAG" sep:"," placeholder:"HEADER" help:"Request header that becomes a tag. Repeatable."`
 	DrainTimeout time.Duration `name:"drain-timeout" env:"TAPEDECK_DRAIN_TIMEOUT" default:"5s" help:"At the end, how long connections with a request under way may go on."`
 
@@ -84,6 +91,9 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Redact, "headers")
 	setDefault(&c.OutboundTLS, "pass")
 	setDefault(&c.SpoolSize, 1<<30)
+	setDefault(&c.SpoolDrop, "newest")
+	setDefault(&c.TransparentMode, "redirect")
+	setDefault(&c.TransparentDirection, "auto")
 	setDefault(&c.DrainTimeout, 5*time.Second)
 	return c
 }
@@ -114,12 +124,21 @@ func (c *Config) workload() *events.Workload {
 	return &events.Workload{Cluster: c.Cluster, Namespace: c.Namespace, Service: c.Service, Version: c.Version, Instance: c.Instance}
 }
 
-// route is one --inbound or --outbound.
+// route is one --inbound, --outbound or --transparent.
 type route struct {
-	direction events.Direction
-	listen    string // host:port
-	upstream  string // host:port; "" for the HTTP proxy
-	secure    bool   // the upstream speaks TLS
+	direction   events.Direction // of a transparent one: unspecified until a connection tells
+	listen      string           // host:port
+	upstream    string           // host:port; "" for the proxy, and until a connection tells
+	secure      bool             // the upstream speaks TLS
+	transparent bool
+}
+
+// flag is what the route was asked for with.
+func (r *route) flag() string {
+	if r.transparent {
+		return "--transparent"
+	}
+	return "--" + r.direction.Name()
 }
 
 func (c *Config) routes() ([]route, error) {
@@ -143,12 +162,40 @@ func (c *Config) routes() ([]route, error) {
 		}
 		routes = append(routes, r)
 	}
+	for _, s := range c.Transparent {
+		r, err := c.transparentRoute(s)
+		if err != nil {
+			return nil, err
+		}
+		routes = append(routes, r)
+	}
 	return routes, nil
+}
+
+// Ports are those that capture will listen on: inbound, outbound, transparent.
+func (c *Config) Ports() ([]uint16, error) {
+	routes, err := c.routes()
+	if err != nil {
+		return nil, err
+	}
+	var ports []uint16
+	for _, r := range routes {
+		_, port, err := net.SplitHostPort(r.listen)
+		if err != nil {
+			return nil, err
+		}
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil {
+			return nil, err
+		}
+		ports = append(ports, uint16(n))
+	}
+	return ports, nil
 }
 
 func (c *Config) route(flag string, d events.Direction, listen, upstream string) (route, error) {
 	const hint = "an address is PORT, :PORT or HOST:PORT"
-	address, err := c.listenAddress(listen)
+	address, err := listenAddress(listen, c.Host)
 	if err != nil {
 		return route{}, service.Hint(fmt.Errorf("%s: listen address %q: %w", flag, listen, err), hint)
 	}
@@ -158,7 +205,7 @@ func (c *Config) route(flag string, d events.Direction, listen, upstream string)
 			return route{}, service.Hint(fmt.Errorf("%s: upstream: %w", flag, err), hint)
 		}
 	}
-	return route{d, address, upstream, secure}, nil
+	return route{direction: d, listen: address, upstream: upstream, secure: secure}, nil
 }
 
 // cutScheme reads https://HOST[:PORT], an upstream that speaks TLS.
@@ -174,18 +221,19 @@ func cutScheme(s string) (address string, secure bool) {
 	return address, true
 }
 
-func (c *Config) listenAddress(s string) (string, error) {
+// listenAddress reads PORT, :PORT and HOST:PORT; a bare port is one of host.
+func listenAddress(s, host string) (string, error) {
 	if isPort(s) {
-		return net.JoinHostPort(c.Host, s), nil
+		return net.JoinHostPort(host, s), nil
 	}
-	host, port, err := net.SplitHostPort(s)
+	given, port, err := net.SplitHostPort(s)
 	if err != nil {
 		return "", err
 	}
 	if !isPort(port) {
 		return "", fmt.Errorf("port %q is not a number up to 65535", port)
 	}
-	return net.JoinHostPort(host, port), nil
+	return net.JoinHostPort(given, port), nil
 }
 
 // upstreamAddress reads PORT, :PORT and HOST:PORT; without a host it is this one.

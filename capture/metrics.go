@@ -15,6 +15,7 @@ type metrics struct {
 	connections   *prometheus.GaugeVec   // by direction
 	relayed       *prometheus.CounterVec // bytes, by side
 	refused       *prometheus.CounterVec // connections, by direction
+	rejected      *prometheus.CounterVec // connections that are relayed nowhere, by reason
 	opened        prometheus.Counter     // TLS of outbound connections
 	passedThrough *prometheus.CounterVec // by reason
 	caused        *prometheus.CounterVec // errors of clients, by reason
@@ -41,6 +42,7 @@ func newMetrics() *metrics {
 		connections:   prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "tapedeck", Subsystem: "capture", Name: "connections", Help: "Client connections that are relayed."}, []string{"direction"}),
 		relayed:       counter("relayed_bytes_total", "Bytes relayed.", "side"),
 		refused:       counter("upstream_failures_total", "Client connections whose upstream could not be reached.", "direction"),
+		rejected:      counter("rejected_connections_total", "Connections that were not relayed: a loop, not redirected, or a SOCKS handshake that failed.", "reason"),
 		opened:        single("tls_opened_total", "Outbound connections whose TLS was opened."),
 		passedThrough: counter("tls_passed_through_total", "Outbound TLS connections that were relayed unopened.", "reason"),
 		caused:        counter("errors_caused_total", "Errors that a client had because of us.", "reason"),
@@ -70,7 +72,7 @@ func (m *metrics) register(r prometheus.Registerer, p *publisher, b *budget) err
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "tapedeck", Subsystem: "capture", Name: name, Help: help}, f)
 	}
 	for _, c := range []prometheus.Collector{
-		m.exchanges, m.dropped, m.connections, m.relayed, m.refused, m.opened, m.passedThrough, m.caused, m.panics, m.tapes, m.tapeBytes, m.published, m.spooled, m.latency, m.publishing,
+		m.exchanges, m.dropped, m.connections, m.relayed, m.refused, m.rejected, m.opened, m.passedThrough, m.caused, m.panics, m.tapes, m.tapeBytes, m.published, m.spooled, m.latency, m.publishing,
 		gauge("spool_bytes", "Size of the spool.", func() float64 { return float64(p.spool.Bytes()) }),
 		gauge("spool_tapes", "Tapes in the spool.", func() float64 { return float64(p.spool.Tapes()) }),
 		gauge("buffered_bytes", "Relayed bytes that are not dissected yet.", func() float64 { return float64(b.used.Load()) }),

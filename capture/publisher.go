@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -21,6 +22,7 @@ const (
 	inFlight       = 8  // fresh tapes published at once
 	drainFlight    = inFlight / 2
 	publishTimeout = 5 * time.Second
+	resendAfter    = 500 * time.Millisecond
 	checkEvery     = time.Minute
 	recheckEvery   = 3 * time.Second // while something is missing
 )
@@ -34,6 +36,9 @@ type publisher struct {
 	workload *events.Workload
 	source   string // CloudEvents source
 	lost     func(t *closedTape, reason string)
+	stored   func(t *closedTape) // it is with JetStream or in the spool
+	evict    func(size int) bool // makes room in the spool, a tape at a time; nil: never
+	emptied  func()              // the spool is empty again
 	log      *slog.Logger
 	metrics  *metrics
 
@@ -41,6 +46,8 @@ type publisher struct {
 	ready atomic.Bool // connected, and every consumer is there
 	why   string      // not, as last logged; of watch
 	poke  chan struct{}
+
+	spooling sync.RWMutex // held alone to make room
 
 	once    sync.Once
 	checked chan struct{} // closed when watch has looked for the first time
@@ -71,23 +78,53 @@ func (p *publisher) run(ctx context.Context) {
 	wg.Wait()
 }
 
-// store brings one fresh tape to a durable place.
+// store brings one fresh tape to a durable place. One that was sent without an
+// answer may be stored: it can't be counted as dropped, so while the spool
+// refuses it, it is sent again until NATS answers.
 func (p *publisher) store(ctx context.Context, t *closedTape) {
-	if p.ready.Load() {
-		err := p.send(ctx, t.id, p.workload, t.bytes, "fresh")
+	for sent := false; ; {
+		if p.ready.Load() {
+			err := p.send(ctx, t.id, p.workload, t.bytes, "fresh")
+			if err == nil {
+				p.stored(t)
+				return
+			}
+			sent = true
+			p.log.Warn("publish tape, spooling it", "tape", t.id, "error", err)
+			p.ready.Store(false) // the next ones need not wait as long; watch looks again
+		}
+		err := p.put(t)
 		if err == nil {
+			p.metrics.spooled.Inc()
+			p.stored(t)
 			return
 		}
-		p.log.Warn("publish tape, spooling it", "tape", t.id, "error", err)
-		p.ready.Store(false) // the next ones need not wait as long; watch looks again
+		if !sent || !service.Sleep(ctx, resendAfter) {
+			p.log.Error("tape is lost", "tape", t.id, "exchanges", t.exchanges, "error", err)
+			p.lost(t, dropSpool)
+			return
+		}
 	}
-	if err := p.spool.Put(t.id, t.bytes); err != nil {
-		p.log.Error("tape is lost", "tape", t.id, "exchanges", t.exchanges, "error", err)
-		p.lost(t, dropSpool)
-		return
-	}
-	p.metrics.spooled.Inc()
 }
+
+// put spools a tape, and makes room for it when that is wanted.
+func (p *publisher) put(t *closedTape) error {
+	p.spooling.RLock()
+	err := p.spool.Put(t.id, t.bytes)
+	p.spooling.RUnlock()
+	if p.evict == nil || !isFull(err) {
+		return err
+	}
+	// Alone: what others are just writing takes room and can't be dropped yet.
+	p.spooling.Lock()
+	defer p.spooling.Unlock()
+	for isFull(err) && p.evict(len(t.bytes)) {
+		err = p.spool.Put(t.id, t.bytes)
+	}
+	return err
+}
+
+func isFull(err error) bool { return errors.Is(err, spool.ErrFull) || errors.Is(err, syscall.ENOSPC) }
 
 // send publishes a tape and waits for the PubAck of CAPTURED.
 func (p *publisher) send(ctx context.Context, id events.ID, w *events.Workload, tape []byte, way string) error {
@@ -192,7 +229,11 @@ func (p *publisher) drain(ctx context.Context) {
 func (p *publisher) drainAll(ctx context.Context) {
 	p.drains.Lock()
 	defer p.drains.Unlock()
+	before := p.spool.Tapes()
 	for p.drainStep(ctx) {
+	}
+	if before > 0 && p.spool.Tapes() == 0 {
+		p.emptied()
 	}
 }
 
@@ -217,6 +258,10 @@ func (p *publisher) drainStep(ctx context.Context) bool {
 }
 
 func (p *publisher) unspool(ctx context.Context, id events.ID) error {
+	if !p.spool.Claim(id) {
+		return nil // it is being dropped
+	}
+	defer p.spool.Release(id)
 	tape, err := p.spool.Get(id)
 	if err != nil {
 		return err

@@ -522,7 +522,10 @@ func TestPressureDropsAndCounts(t *testing.T) {
 	}
 	close(p.wait)
 	eventually(t, "dissected", func() bool { return c.budget.used.Load() == 0 })
-	post(t, web, c.url(0)+"/after", "text/plain", []byte("found again"))
+	eventually(t, "found again", func() bool { // what comes before the gap is told belongs to it
+		post(t, web, c.url(0)+"/after", "text/plain", []byte("found again"))
+		return c.Counts().Taped > 0
+	})
 	web.CloseIdleConnections()
 	c.stop()
 	out := play(t, tapesOf(t, js))

@@ -37,16 +37,14 @@ type recorder struct {
 	publish  func(*closedTape) // takes it; may wait
 	spooled  func() int        // tapes in the spool
 
-	begun atomic.Uint64
+	tally
 
 	mu      sync.Mutex
 	source  events.ID
 	builder *events.Builder
 	since   time.Time // of the builder's first record
 	last    time.Time // when a tape was closed
-	number  uint64
-	taped   uint64
-	dropped map[string]uint64
+	tapes   uint64    // closed
 	ended   bool
 }
 
@@ -55,6 +53,7 @@ type closedTape struct {
 	id        events.ID
 	bytes     []byte
 	exchanges int
+	unkept    bool
 }
 
 // Counts are what a source has seen since it began.
@@ -66,7 +65,10 @@ type Counts struct {
 }
 
 func newRecorder(now time.Time) *recorder {
-	return &recorder{source: events.NewID(now), builder: events.NewBuilder(now), last: now, dropped: map[string]uint64{}}
+	return &recorder{
+		source: events.NewID(now), builder: events.NewBuilder(now), last: now,
+		tally: tally{begun: new(atomic.Uint64), dropped: map[string]uint64{}},
+	}
 }
 
 // limit is how much of a body is kept.
@@ -88,10 +90,10 @@ func (r *recorder) add(entry *events.Entry, endpoint *events.Endpoint, x *events
 	r.room(len(x.Request.GetBody().GetData()) + len(x.Response.GetBody().GetData()))
 	if err := r.builder.AddExchange(entry, endpoint, x); err != nil {
 		r.log.Error("record exchange", "error", err)
-		r.count(dropRecord, 1)
+		r.drop(dropRecord, 1)
 		return
 	}
-	r.taped++
+	r.tapedOne()
 	r.closeWhenFull()
 }
 
@@ -167,26 +169,6 @@ func (r *recorder) closeWhenFull() {
 	}
 }
 
-func (r *recorder) drop(reason string, n uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.count(reason, n)
-}
-
-func (r *recorder) count(reason string, n uint64) {
-	r.dropped[reason] += n
-	r.metrics.dropped.WithLabelValues(reason).Add(float64(n))
-}
-
-// lost takes the exchanges of a tape that could be stored nowhere out of the
-// count of the taped ones.
-func (r *recorder) lost(t *closedTape, reason string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.taped -= uint64(t.exchanges)
-	r.count(reason, uint64(t.exchanges))
-}
-
 // due says whether a tape is old enough: age while at least ten exchanges a
 // second come, up to five times that for a quiet service.
 func due(since time.Duration, exchanges int, age time.Duration) bool {
@@ -229,38 +211,20 @@ func (r *recorder) end() {
 func (r *recorder) close(now time.Time, last bool) {
 	b := r.builder
 	r.builder, r.last = events.NewBuilder(now), now
-	r.number++
+	r.tapes++
 	h := &events.Header{
-		SourceId: r.source[:], Number: r.number, Workload: r.workload, RedactionKeyId: r.redactor.KeyID(),
-		ClosedAt: now.UnixNano(), Counters: r.counters(), Last: last,
+		SourceId: r.source[:], Number: r.tapes, Workload: r.workload, RedactionKeyId: r.redactor.KeyID(),
+		ClosedAt: now.UnixNano(), Counters: r.header(last), Last: last,
 	}
 	raw, err := b.Close(h)
-	t := &closedTape{b.ID(), raw, b.Exchanges()}
+	t := &closedTape{id: b.ID(), bytes: raw, exchanges: b.Exchanges()}
 	if err != nil { // a text that is no UTF-8: a bug, and never silent
 		r.log.Error("close tape", "error", err)
-		r.taped -= uint64(t.exchanges)
-		r.count(dropRecord, uint64(t.exchanges))
+		r.unbuilt(t)
 		return
 	}
+	r.keep(t, r.tapes, r.log)
 	r.metrics.tapes.Inc()
 	r.metrics.tapeBytes.Observe(float64(len(raw)))
 	r.publish(t)
-}
-
-func (r *recorder) counters() *events.Counters {
-	c := &events.Counters{Begun: r.begun.Load(), Taped: r.taped, Dropped: map[string]uint64{}, SpooledTapes: uint64(r.spooled())}
-	c.Open = c.Begun - c.Taped
-	for reason, n := range r.dropped {
-		c.Dropped[reason] = n
-		c.Open -= n
-	}
-	return c
-}
-
-// Counts are those of the source now.
-func (r *recorder) Counts() Counts {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c := r.counters()
-	return Counts{Begun: c.Begun, Taped: c.Taped, Open: c.Open, Dropped: c.Dropped}
 }

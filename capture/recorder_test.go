@@ -128,13 +128,13 @@ func TestConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []route{
-		{events.Direction_INBOUND, "127.0.0.1:8080", "localhost:3000", false},
-		{events.Direction_INBOUND, ":8081", "localhost:4000", false},
-		{events.Direction_INBOUND, "[::1]:0", "localhost:5000", false},
-		{events.Direction_OUTBOUND, "127.0.0.1:9000", "", false},
-		{events.Direction_OUTBOUND, "127.0.0.1:9001", "payments:443", false},
-		{events.Direction_OUTBOUND, "127.0.0.1:9002", "payments:443", true},
-		{events.Direction_OUTBOUND, "127.0.0.1:9003", "[::1]:8443", true},
+		{direction: events.Direction_INBOUND, listen: "127.0.0.1:8080", upstream: "localhost:3000"},
+		{direction: events.Direction_INBOUND, listen: ":8081", upstream: "localhost:4000"},
+		{direction: events.Direction_INBOUND, listen: "[::1]:0", upstream: "localhost:5000"},
+		{direction: events.Direction_OUTBOUND, listen: "127.0.0.1:9000", upstream: ""},
+		{direction: events.Direction_OUTBOUND, listen: "127.0.0.1:9001", upstream: "payments:443"},
+		{direction: events.Direction_OUTBOUND, listen: "127.0.0.1:9002", upstream: "payments:443", secure: true},
+		{direction: events.Direction_OUTBOUND, listen: "127.0.0.1:9003", upstream: "[::1]:8443", secure: true},
 	}
 	for i := range want {
 		if got[i] != want[i] {
@@ -175,5 +175,30 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 		if err == nil || errors.Unwrap(err) == nil {
 			t.Errorf("%s: got %v, want an error with its cause", name, err)
 		}
+	}
+}
+
+// The recorder waits for the publisher with its lock held; the publisher must
+// be able to count what it loses meanwhile.
+func TestLossIsCountedWhileATapeWaits(t *testing.T) {
+	r, _ := testRecorder(time.Now())
+	r.publish = func(c *closedTape) {
+		counted := make(chan struct{})
+		go func() {
+			defer close(counted)
+			r.lost(c, dropSpool)
+			r.drop(wire.DropPressure, 0)
+			r.stored(&closedTape{})
+		}()
+		select {
+		case <-counted:
+		case <-time.After(10 * time.Second):
+			t.Error("publisher and recorder wait for each other")
+		}
+	}
+	addOne(r, time.Now())
+	r.end()
+	if c := r.Counts(); c.Taped != 0 || c.Dropped[dropSpool] != 1 {
+		t.Errorf("counted %+v", c)
 	}
 }

@@ -288,7 +288,9 @@ func TestRelayIsTransparentToASocket(t *testing.T) {
 func TestRelayOfLargeStreamsBothWays(t *testing.T) {
 	l := listenWatched(t)
 	payload := bytes.Repeat([]byte("0123456789abcdef"), 256<<10) // 4 MiB each way at once
+	origin := make(chan struct{})
 	go func() {
+		defer close(origin)
 		c, err := l.Accept()
 		if err != nil {
 			return
@@ -314,6 +316,7 @@ func TestRelayOfLargeStreamsBothWays(t *testing.T) {
 	if err != nil || !bytes.Equal(got, payload) {
 		t.Errorf("client got %d bytes, %v, want %d", len(got), err, len(payload))
 	}
+	<-origin // it may still be reading what the client sent
 }
 
 func TestRefusedUpstreamIsAResetAndAFailedExchange(t *testing.T) {

@@ -16,6 +16,10 @@ import (
 // Run relays and records until ctx is done. Then it stops listening, lets
 // requests under way finish, and brings every tape to NATS or the spool.
 func (s *Service) Run(ctx context.Context) error {
+	if err := s.openLedger(); err != nil {
+		s.closeListeners()
+		return err
+	}
 	work := context.WithoutCancel(ctx)
 	var dissecting, publishing sync.WaitGroup
 	dissected := make(chan struct{})
@@ -46,6 +50,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.publisher.drainAll(sending)
 	stopWatching()
 	background.Wait()
+	s.closeLedger()
 	s.report()
 	return err
 }
@@ -62,7 +67,7 @@ func (s *Service) accept(ctx context.Context) error {
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, l := range s.listeners {
-		s.log.Info("listening", "direction", l.route.direction.Name(), "address", l.route.listen, "upstream", l.route.upstream)
+		s.log.Info("listening", "for", l.route.flag(), "address", l.route.listen, "upstream", l.route.upstream)
 		g.Go(func() error { return s.acceptOn(ctx, l) })
 	}
 	if len(s.listeners) == 0 {
@@ -81,7 +86,11 @@ func (s *Service) acceptOn(ctx context.Context, l *listener) error {
 		switch {
 		case err == nil:
 			backoff = 0
-			s.begin(work, c, l.route)
+			if r, err := s.destination(c, l.route); err != nil {
+				s.reject(c, r, err)
+			} else {
+				s.begin(work, c, r)
+			}
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return nil
 		default: // out of files: those in use come back
@@ -106,6 +115,7 @@ func (s *Service) begin(ctx context.Context, c *net.TCPConn, r route) {
 		defer cancel()
 		n.serve(ctx)
 		s.metrics.connections.WithLabelValues(name).Dec()
+		n.forgetSockets()
 		s.mu.Lock()
 		delete(s.sessions, n)
 		s.mu.Unlock()

@@ -53,7 +53,7 @@ func (s *session) serve(ctx context.Context) {
 		return
 	}
 	switch {
-	case s.terms.certificate != nil && s.route.direction == events.Direction_INBOUND:
+	case s.terms.certificate != nil && s.route.direction == events.Direction_INBOUND && !s.route.transparent:
 		s.terminate(ctx, upstream, t)
 	case s.route.secure:
 		s.relaySecured(ctx, upstream, t)
@@ -81,7 +81,7 @@ func (s *session) relaySecured(ctx context.Context, upstream *net.TCPConn, t *ta
 func (s *session) connection(now time.Time, server string) *events.Connection {
 	id := events.NewID(now)
 	c := &events.Connection{Id: id[:], Client: s.client.RemoteAddr().String(), Server: server, OpenedAt: now.UnixNano()}
-	if s.route.direction == events.Direction_OUTBOUND && s.route.upstream != "" {
+	if s.route.direction == events.Direction_OUTBOUND && s.route.upstream != "" && !s.route.transparent {
 		c.Listen = s.route.listen
 	}
 	return c
@@ -106,20 +106,36 @@ func (s *session) tap(c *events.Connection, method string, protocols []wire.Prot
 }
 
 func (s *session) dial(ctx context.Context, address string) (*net.TCPConn, error) {
-	d := net.Dialer{Timeout: dialTimeout}
+	d := net.Dialer{Timeout: dialTimeout, Control: markControl(s.cfg.Fwmark)}
 	c, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
 		s.metrics.refused.WithLabelValues(s.route.direction.Name()).Inc()
 		return nil, err
 	}
 	upstream := c.(*net.TCPConn)
+	s.own.add(upstream)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.upstreams = append(s.upstreams, upstream)
 	if s.ending { // close came while it was dialled
 		upstream.Close()
 	}
+	if s.route.transparent && s.own.holds(s.client) {
+		// It was dialled by us a moment ago, and accepted before that was noted.
+		s.metrics.rejected.WithLabelValues("loop").Inc()
+		upstream.Close()
+		return nil, errOwn
+	}
 	return upstream, nil
+}
+
+// forgetSockets ends the watch for connections of our own that come back.
+func (s *session) forgetSockets() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.upstreams {
+		s.own.remove(c)
+	}
 }
 
 // refuse records a connection whose upstream can't be reached, and closes the
@@ -161,10 +177,26 @@ func (s *session) end() {
 	}
 }
 
-// proxy is the HTTP proxy: tunnels are relayed and recorded as connections,
-// requests are sent on over one connection a host.
+// proxy serves a client that says itself where it wants to go. The first byte
+// tells how: 5 is SOCKS5, everything else HTTP.
 func (s *session) proxy(ctx context.Context) {
+	first := make([]byte, 1)
+	if _, err := s.client.Read(first); err != nil {
+		return
+	}
+	if first[0] == socksVersion {
+		s.socks(ctx)
+		return
+	}
+	s.httpProxy(ctx, first)
+}
+
+// httpProxy is the HTTP proxy: tunnels are relayed and recorded as
+// connections, requests are sent on over one connection a host.
+func (s *session) httpProxy(ctx context.Context, early []byte) {
 	p := &http1.Proxy{
+		Early: early,
+		Allow: s.credentials(),
 		Dial: func(authority string) (net.Conn, error) {
 			t := s.tap(s.connection(time.Now(), authority), "", s.protocols[:1])
 			upstream, err := s.dial(ctx, authority)
@@ -190,11 +222,17 @@ func (s *session) tunnel(ctx context.Context, authority string, early []byte) {
 		upstream.Close()
 		return
 	}
-	if s.terms.authority != nil {
-		s.open(ctx, authority, upstream, t, bytes.Clone(early))
+	s.relayTunnel(ctx, authority, upstream, t, bytes.Clone(early))
+}
+
+// relayTunnel relays what a client asked the proxy to connect to; early was
+// read from the client already.
+func (s *session) relayTunnel(ctx context.Context, authority string, upstream *net.TCPConn, t *tap, early []byte) {
+	if s.terms.authority == nil {
+		s.pass(upstream, t, early)
 		return
 	}
-	s.pass(upstream, t, early)
+	s.open(ctx, authority, upstream, t, early)
 }
 
 // show hands a copy of b to the dissector, for bytes that are not in a buffer
@@ -259,6 +297,7 @@ func (c *tapped) Close() error {
 		c.tap.close(events.Side_REQUEST, nil)
 		c.session.forget(c.tap)
 		if c.TCPConn != nil {
+			c.session.own.remove(c.TCPConn)
 			err = c.TCPConn.Close()
 		}
 	})

@@ -66,7 +66,7 @@ func Run(ctx context.Context, args []string, env *Env) error {
 		return err
 	}
 	if err := c.run(ctx, args[1:], env); err != nil {
-		return err
+		return interrupted(ctx, c.Name, err)
 	}
 	return lost(env.Stdout)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"tapedeck/capture"
 	"tapedeck/internal/service"
 )
 
@@ -244,6 +245,22 @@ func TestRecordings(t *testing.T) {
 	}
 }
 
+func TestInterruptedCommandSaysSo(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	err := fmt.Errorf("look up stream: %w", context.Canceled)
+	if got := interrupted(ctx, "record", err); got != err {
+		t.Errorf("without a signal %v, want %v", got, err)
+	}
+	cancel(Interrupt{Signal: syscall.SIGINT})
+	got := interrupted(ctx, "record", exit(2, err))
+	if got.Error() != "record: interrupted by SIGINT" || ExitCode(got) != 2 {
+		t.Errorf("got %q with exit code %d", got, ExitCode(got))
+	}
+	if failed := errors.New("disk full"); interrupted(ctx, "record", failed) != failed {
+		t.Error("another error is hidden by the signal")
+	}
+}
+
 func TestScenarioSelectorsAreJoined(t *testing.T) {
 	c := scenarioCreate{Name: "x", Selector: "status>=400", Filter: `path="/a"`, Service: "cart"}
 	r, err := c.request(time.Now())
@@ -263,5 +280,12 @@ func TestOnlyServices(t *testing.T) {
 	}
 	if e, err := parseSelector(got); err != nil || e.All() {
 		t.Errorf("onlyServices = %s, which parses to %v, %v", got, e, err)
+	}
+}
+
+func TestProxyOfARecordingCarriesItsUser(t *testing.T) {
+	r := &recorder{configs: []capture.Config{{Outbound: []string{"8081=payments:80", "8082"}, ProxyUser: "shop:p@ss:word"}}}
+	if got, want := r.proxy(), "shop:p%40ss%3Aword@127.0.0.1:8082"; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }

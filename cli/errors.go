@@ -1,11 +1,15 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"tapedeck/internal/service"
 )
@@ -16,7 +20,22 @@ const ExitInterrupted = 130
 // Interrupt is the cause of a context that a signal ended.
 type Interrupt struct{ os.Signal }
 
-func (i Interrupt) Error() string { return "interrupted by " + i.String() }
+func (i Interrupt) Error() string {
+	if number, ok := i.Signal.(syscall.Signal); ok {
+		return "interrupted by " + unix.SignalName(number)
+	}
+	return "interrupted by " + i.String()
+}
+
+// interrupted says so where a command names only what it was at when a signal
+// ended ctx. The exit code stays.
+func interrupted(ctx context.Context, command string, err error) error {
+	cause, ok := errors.AsType[Interrupt](context.Cause(ctx))
+	if !ok || !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return exit(ExitCode(err), fmt.Errorf("%s: %w", command, cause))
+}
 
 // exitError ends the process with a code. Without an error it is silent.
 type exitError struct {

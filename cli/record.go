@@ -29,7 +29,7 @@ type recordCommand struct {
 
 // Run records until CMD ends or Ctrl-C.
 func (c *recordCommand) Run(ctx context.Context, env *Env) error {
-	if len(c.Inbound)+len(c.Outbound) == 0 {
+	if len(c.Inbound)+len(c.Outbound)+len(c.Transparent) == 0 {
 		err := errors.New("record: nothing to listen on")
 		return exit(2, service.Hint(err, "--inbound 8080=localhost:3000 records callers of a service on port 3000, --outbound 8081 is a proxy for its calls"))
 	}
@@ -102,7 +102,7 @@ func (c *recordCommand) checkLoops() error {
 // runProgram runs CMD behind capture, or waits for Ctrl-C without one.
 func (r *recorder) runProgram(ctx context.Context, env *Env, c *recordCommand) (int, error) {
 	recording := r.captures.Context() // ends with ctx, and when a capture fails
-	fmt.Fprintf(env.Stderr, "recording %s: %s\n", strings.Join(r.services(), ", "), strings.Join(append(c.Inbound, c.Outbound...), ", "))
+	fmt.Fprintf(env.Stderr, "recording %s: %s\n", strings.Join(r.services(), ", "), strings.Join(slices.Concat(c.Inbound, c.Outbound, c.Transparent), ", "))
 	if env.Program == nil {
 		if c.OutboundTLS == "open" {
 			fmt.Fprintln(env.Stderr, "programs must trust", ca.CertificateFile(c.Data))

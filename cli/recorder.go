@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -167,14 +168,23 @@ func (r *recorder) services() []string {
 	return names
 }
 
-// proxy is the address of the HTTP proxy for CMD, "" without one.
+// proxy is the address of the HTTP proxy for CMD, with the user that it asks
+// for; "" without one.
 func (r *recorder) proxy() string {
 	for _, c := range r.configs {
 		for _, o := range c.Outbound {
 			if !strings.Contains(o, "=") {
-				return localAddress(o)
+				return userInfo(c.ProxyUser) + localAddress(o)
 			}
 		}
+	}
+	return ""
+}
+
+// userInfo writes USER:PASSWORD as a URL does.
+func userInfo(credentials string) string {
+	if user, password, ok := strings.Cut(credentials, ":"); ok {
+		return url.UserPassword(user, password).String() + "@"
 	}
 	return ""
 }

@@ -56,9 +56,13 @@ func (s *stack) indexer(c indexer.Config) (part, error) {
 type captureCommand struct {
 	service.Flags  `group:"Common flags:"`
 	capture.Config `embed:""`
+	Rules          rulesFlags `embed:""`
 }
 
 func (c *captureCommand) Run(ctx context.Context, env *Env) error {
+	if c.Rules.Print != "" {
+		return c.Rules.print(env, &c.Config, c.HTTP)
+	}
 	return runService(ctx, env, c.Flags, "capture", func(s *stack) (part, error) { return s.capture(c.Config, s.debug.Registry) })
 }
 

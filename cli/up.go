@@ -67,7 +67,7 @@ func (c *upCommand) Run(ctx context.Context, env *Env) error {
 
 // capture is the run of the capture, or of nothing when it has no listener.
 func (c *upCommand) capture(s *stack) (func(context.Context) error, error) {
-	if len(c.Capture.Inbound)+len(c.Capture.Outbound) == 0 {
+	if len(c.Capture.Inbound)+len(c.Capture.Outbound)+len(c.Capture.Transparent) == 0 {
 		return func(ctx context.Context) error { <-ctx.Done(); return nil }, nil
 	}
 	capturing, err := s.capture(c.Capture, s.debug.Registry)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"time"
 
 	"tapedeck/events"
@@ -43,12 +42,10 @@ func ready(m *scenario.Manifest) events.ScenarioReady {
 	return m.Ready()
 }
 
-var plainName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
-
 // check refuses what can't be asked, and says how it can.
 func check(req *events.ScenarioRequest) (*selector.Expr, error) {
-	if !plainName.MatchString(req.Name) {
-		return nil, &scenario.InvalidError{Reason: fmt.Sprintf("the name %.100q is none for a scenario: use letters, digits, dots, dashes and underscores, at most 100", req.Name)}
+	if err := scenario.CheckName(req.Name); err != nil {
+		return nil, err
 	}
 	if !req.To.IsZero() && !req.From.Before(req.To) {
 		return nil, &scenario.InvalidError{Reason: fmt.Sprintf("the time range from %s to %s is empty", req.From.Format(time.RFC3339), req.To.Format(time.RFC3339))}

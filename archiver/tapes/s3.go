@@ -45,21 +45,31 @@ func (b *s3Bucket) Put(ctx context.Context, key string, data []byte) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s3Total)
 	defer cancel()
-	err := b.putOnce(ctx, key, data, !b.plain.Load())
-	for pause := 50 * time.Millisecond; status(err) == http.StatusConflict && sleep(ctx, pause); pause *= 2 {
-		err = b.putOnce(ctx, key, data, true) // another writer of this key is at it
+	for pause := 50 * time.Millisecond; ; pause *= 2 {
+		busy, err := b.tryPut(ctx, key, data)
+		if !busy || !sleep(ctx, pause) {
+			return err
+		}
 	}
+}
+
+// tryPut puts once. busy: another writer of this key is at it, so what it
+// came to is not known yet. A store may refuse a key (412) a moment before
+// the other's object can be read.
+func (b *s3Bucket) tryPut(ctx context.Context, key string, data []byte) (busy bool, err error) {
+	err = b.putOnce(ctx, key, data, !b.plain.Load())
 	if conditionUnknown(err) {
 		b.plain.Store(true)
 		err = b.putOnce(ctx, key, data, false)
 	}
 	if status(err) == http.StatusPreconditionFailed {
-		return b.compare(ctx, key, data)
+		err = b.compare(ctx, key, data)
+		return errors.Is(err, ErrNotFound), err
 	}
 	if err != nil {
-		return fmt.Errorf("put %s: %w", b.url(key), err)
+		return status(err) == http.StatusConflict, fmt.Errorf("put %s: %w", b.url(key), err)
 	}
-	return nil
+	return false, nil
 }
 
 func (b *s3Bucket) putOnce(ctx context.Context, key string, data []byte, create bool) error {

@@ -4,7 +4,7 @@
 // written to a temporary file, synced, renamed and its folder synced. A file a
 // tape, named by the tape's id, so that order by name is order of age; the
 // checksums are in the tape itself. The size is bounded: at the bound Put
-// refuses, and its caller counts.
+// refuses, and its caller counts, or makes room by dropping others.
 package spool
 
 import (
@@ -37,6 +37,7 @@ type Spool struct {
 	mu    sync.Mutex
 	sizes map[events.ID]int64
 	order []events.ID // by age
+	busy  map[events.ID]struct{}
 	bytes int64
 }
 
@@ -50,7 +51,7 @@ func Open(dir string, maxBytes int64) (*Spool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open spool: %w", err)
 	}
-	s := &Spool{dir: dir, maxBytes: maxBytes, sizes: map[events.ID]int64{}}
+	s := &Spool{dir: dir, maxBytes: maxBytes, sizes: map[events.ID]int64{}, busy: map[events.ID]struct{}{}}
 	for _, f := range files {
 		if strings.HasPrefix(f.Name(), temporary) {
 			s.sweep(f)
@@ -154,6 +155,31 @@ func (s *Spool) sync() error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// Fits says that the spool could take size bytes if it were empty.
+func (s *Spool) Fits(size int) bool { return s.maxBytes == 0 || int64(size) <= s.maxBytes }
+
+// Claim reserves a tape for one that publishes or drops it, so that nobody
+// does the other at the same time. It says no to a second one, and of a tape
+// that is not here any more.
+func (s *Spool) Claim(id events.ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, known := s.sizes[id]
+	_, busy := s.busy[id]
+	if !known || busy {
+		return false
+	}
+	s.busy[id] = struct{}{}
+	return true
+}
+
+// Release ends a Claim.
+func (s *Spool) Release(id events.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.busy, id)
 }
 
 // Oldest are the ids of at most n tapes, oldest first.

@@ -129,3 +129,24 @@ func TestOpenFailsWhereItCannotWrite(t *testing.T) {
 		t.Error("opened below a file")
 	}
 }
+
+func TestClaim(t *testing.T) {
+	id, raw := tape(t, time.Unix(1, 0))
+	s := open(t, t.TempDir(), int64(len(raw)))
+	if s.Claim(id) {
+		t.Error("claimed a tape that is not there")
+	}
+	if err := s.Put(id, raw); err != nil {
+		t.Fatal(err)
+	}
+	if !s.Claim(id) || s.Claim(id) {
+		t.Error("want one claim at a time")
+	}
+	s.Release(id)
+	if !s.Claim(id) {
+		t.Error("not released")
+	}
+	if !s.Fits(len(raw)) || s.Fits(len(raw)+1) {
+		t.Error("Fits is not the bound")
+	}
+}

@@ -8,6 +8,12 @@ missing=
 need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 need curl curl
 need git git
+if [ "$(uname -s)" = Linux ] && [ "$(id -u)" = 0 ]; then # capture's transparent mode, in namespaces of the test
+	need ip iproute2
+	need nft nftables
+	need iptables iptables
+	need setpriv util-linux
+fi
 [ -d /usr/share/zoneinfo ] || missing="$missing tzdata"
 
 [ -n "$missing" ] || exit 0

@@ -308,6 +308,9 @@ func readMock(ctx context.Context, path string) (*Mock, error) {
 // Import writes a scenario, of a folder as a rule, into the archive as the
 // version that the request id makes.
 func Import(ctx context.Context, b tapes.Bucket, s *Scenario, name, request string) (*Manifest, error) {
+	if err := CheckName(name); err != nil {
+		return nil, err
+	}
 	m := *s.manifest
 	m.Name, m.Request, m.Version, m.CreatedAt = name, request, Version(request), time.Now().UTC()
 	m.Sessions, m.Tests, m.Mocks, m.TestPieces, m.MockPieces = 0, 0, 0, nil, nil

@@ -42,6 +42,11 @@ func TestFolderRoundTrip(t *testing.T) {
 	}
 	sameRecords(t, original, folder)
 	other := openBucket(t)
+	for _, name := range []string{"", "../../evil", "a b", "-flag"} {
+		if _, err := Import(t.Context(), other, folder, name, "i0"); err == nil {
+			t.Errorf("a folder is imported as %q", name)
+		}
+	}
 	m, err := Import(t.Context(), other, folder, "imported", "i1")
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"tapedeck/events"
 	"tapedeck/wire"
 )
 
@@ -24,6 +25,11 @@ type Proxy struct {
 	// Tunnel takes the client's connection over for CONNECT; early is what the
 	// client has sent behind its request.
 	Tunnel func(authority string, early []byte)
+	// Allow looks at the client's credentials (Proxy-Authorization: Basic);
+	// nil asks for none.
+	Allow func(user, password string) bool
+	// Early is what was read from the client already.
+	Early []byte
 
 	client    net.Conn
 	parser    parser
@@ -42,7 +48,7 @@ const (
 
 // Serve answers requests until the connection can carry no more.
 func (p *Proxy) Serve(client net.Conn) {
-	p.client, p.buf, p.upstreams = client, make([]byte, proxyBuffer), map[string]net.Conn{}
+	p.client, p.unread, p.buf, p.upstreams = client, p.Early, make([]byte, proxyBuffer), map[string]net.Conn{}
 	p.parser.strict = true
 	defer func() {
 		for _, u := range p.upstreams {
@@ -67,6 +73,10 @@ func (p *Proxy) one() bool {
 		WriteRefusal(p.client, http.StatusBadRequest, err.Error())
 		return false
 	}
+	if !p.allowed(h) {
+		WriteRefusal(p.client, http.StatusProxyAuthRequired, "this proxy asks for the user and password of --proxy-user", `Proxy-Authenticate: Basic realm="tapedeck"`)
+		return false
+	}
 	if string(h.first) == "CONNECT" {
 		authority, ok := withPort(string(h.second), "443")
 		if !ok {
@@ -77,6 +87,17 @@ func (p *Proxy) one() bool {
 		return false
 	}
 	return p.forward(raw, h)
+}
+
+// allowed says that the request carries credentials that Allow takes.
+func (p *Proxy) allowed(h *head) bool {
+	if p.Allow == nil {
+		return true
+	}
+	// net/http reads the header that is Authorization's twin.
+	given := &http.Request{Header: http.Header{"Authorization": {events.HeaderValue(h.fields, "Proxy-Authorization")}}}
+	user, password, ok := given.BasicAuth()
+	return ok && p.Allow(user, password)
 }
 
 // readHead reads up to the end of a head; what is behind it stays unread.

@@ -83,9 +83,13 @@ func (a *proxyAnswer) head() (switched bool) {
 
 // WriteRefusal answers a request that the proxy can't send on; the connection
 // ends with it.
-func WriteRefusal(c net.Conn, status int, reason string) {
+func WriteRefusal(c net.Conn, status int, reason string, headers ...string) {
 	body := "tapedeck: " + reason + "\n"
-	fmt.Fprintf(c, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
-		status, http.StatusText(status), len(body), body)
+	more := ""
+	for _, h := range headers {
+		more += h + "\r\n"
+	}
+	fmt.Fprintf(c, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\n%sContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		status, http.StatusText(status), more, len(body), body)
 	halfClose(c)
 }

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"tapedeck/events"
+	"tapedeck/internal/service"
+)
+
+// stack is everything that runs.
+type stack struct {
+	folder   string
+	keep     bool
+	disk     string // that can be filled, with the first capture's spool; "" without the right to mount
+	database *database
+	broker   *slot
+	archiver *slot
+	indexer  *slot
+	captures []*slot
+	fronts   []string // where the captures listen
+
+	origin atomic.Pointer[load]
+	server *http.Server
+	nats   *nats.Conn
+	js     jetstream.JetStream
+	broken []string // faults that could not be undone, processes that would not end
+
+	stop     context.CancelFunc
+	keepers  sync.WaitGroup
+	tapedeck string
+	hidden   string // the object that a control took away
+}
+
+func (s *stack) slots() []*slot {
+	return append([]*slot{s.broker, s.archiver, s.indexer}, s.captures...)
+}
+
+func startStack(ctx context.Context, c config) (*stack, error) {
+	s := &stack{keep: c.keep, tapedeck: c.tapedeck}
+	var err error
+	if s.folder, err = os.MkdirTemp("", "tapedeck-faults-"); err != nil {
+		return s, err
+	}
+	if s.database, err = startDatabase(ctx); err != nil {
+		return s, err
+	}
+	s.mountDisk()
+	back, err := s.startOrigin()
+	if err != nil {
+		return s, err
+	}
+	if err := s.define(back); err != nil {
+		return s, err
+	}
+	return s, s.startAll(ctx)
+}
+
+// mountDisk makes a small file system, where that is allowed.
+func (s *stack) mountDisk() {
+	disk := filepath.Join(s.folder, "disk")
+	err := os.Mkdir(disk, 0o700)
+	if err == nil {
+		err = exec.Command("mount", "-t", "tmpfs", "-o", "size=16m", "tapedeck-faults", disk).Run()
+	}
+	if err != nil {
+		fmt.Println("no disk will be full, a tmpfs can't be mounted:", err)
+		return
+	}
+	s.disk = disk
+}
+
+func (s *stack) startOrigin() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	s.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.origin.Load().ServeHTTP(w, r) })}
+	go s.server.Serve(l)
+	return l.Addr().String(), nil
+}
+
+// define says how each process is started.
+func (s *stack) define(back string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	address, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	url := "nats://" + address
+	make := func(name, ready string, args func(life string) []string) *slot {
+		return &slot{name: name, folder: s.folder, ready: ready, command: func(life string) *exec.Cmd {
+			a := args(life)
+			return exec.Command(a[0], a[1:]...)
+		}}
+	}
+	common := func(service string) []string {
+		return []string{s.tapedeck, service, "--nats", url, "--log", "info", "--data", filepath.Join(s.folder, service)}
+	}
+	s.broker = make("broker", "", func(string) []string {
+		return []string{self, "role", "broker", filepath.Join(s.folder, "jetstream"), address}
+	})
+	s.archiver = make("archiver", "", func(string) []string {
+		return append(common("archiver"), "--archive", s.archiveURL())
+	})
+	s.indexer = make("indexer", "", func(string) []string {
+		return append(common("indexer"), "--database", s.database.dsn)
+	})
+	for i, name := range []string{"shop", "desk"} {
+		front, err := freeAddress()
+		if err != nil {
+			return err
+		}
+		s.fronts = append(s.fronts, front)
+		s.captures = append(s.captures, make(name, `"listening"`, func(life string) []string {
+			return append(common("capture"), "--service", name, "--instance", life, "--spool", s.spool(i), "--inbound", front+"="+back)
+		}))
+	}
+	s.nats, s.js, err = service.ConnectLater(url, "faults", slog.New(slog.DiscardHandler))
+	return err
+}
+
+func (s *stack) archiveURL() string { return "file://" + filepath.Join(s.folder, "archive") }
+
+func (s *stack) spool(capture int) string {
+	if capture == 0 && s.disk != "" {
+		return filepath.Join(s.disk, "spool")
+	}
+	return filepath.Join(s.folder, fmt.Sprintf("spool-%d", capture))
+}
+
+// startAll starts the processes and returns when captures relay.
+func (s *stack) startAll(ctx context.Context) error {
+	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	s.keepers.Go(func() { s.broker.keep(ctx) })
+	if !within(ctx, 30*time.Second, s.nats.IsConnected) {
+		return errors.New("the broker does not answer")
+	}
+	if _, err := events.Setup(ctx, s.js, events.SetupOptions{Database: true}); err != nil {
+		return err
+	}
+	for _, one := range s.slots()[1:] {
+		s.keepers.Go(func() { one.keep(ctx) })
+	}
+	if !within(ctx, 30*time.Second, s.serving) {
+		return errors.New("captures do not listen within 30 s")
+	}
+	return nil
+}
+
+func (s *stack) serving() bool {
+	for _, c := range s.captures {
+		if c.serving() == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// heal ends the captures in peace and starts each again, so that all accounts
+// are closed and the spools have somebody who drains them.
+func (s *stack) heal(ctx context.Context) error {
+	for _, c := range s.captures {
+		if err := c.end(syscall.SIGTERM); err != nil {
+			s.broken = append(s.broken, err.Error())
+		}
+		c.release()
+	}
+	if !within(ctx, 30*time.Second, s.serving) {
+		return errors.New("captures do not come back within 30 s")
+	}
+	return nil
+}
+
+// close ends every process by its id and removes the files.
+func (s *stack) close() {
+	if s.stop != nil {
+		s.stop()
+		for _, one := range s.slots() {
+			one.end(syscall.SIGKILL)
+		}
+		s.keepers.Wait()
+	}
+	if s.nats != nil {
+		s.nats.Close()
+	}
+	if s.server != nil {
+		s.server.Close()
+	}
+	var errs []error
+	if s.disk != "" {
+		errs = append(errs, exec.Command("umount", s.disk).Run())
+	}
+	if s.database != nil {
+		errs = append(errs, s.database.destroy())
+	}
+	if !s.keep && s.folder != "" {
+		errs = append(errs, os.RemoveAll(s.folder))
+	}
+	if err := errors.Join(errs...); err != nil {
+		fmt.Fprintln(os.Stderr, "faults: clean up:", err)
+	}
+}
+
+func within(ctx context.Context, d time.Duration, done func() bool) bool {
+	for deadline := time.Now().Add(d); time.Now().Before(deadline); {
+		if done() {
+			return true
+		}
+		if !service.Sleep(ctx, 50*time.Millisecond) {
+			return false
+		}
+	}
+	return done()
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
