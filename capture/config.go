@@ -18,18 +18,18 @@ type Config struct {
 	Inbound  []string `name:"inbound" env:"TAPEDECK_INBOUND" sep:"," placeholder:"LISTEN=UPSTREAM" help:"Listen for callers of the service and relay to it, e.g. 8080=localhost:3000, or 8443=https://localhost:3443. Repeatable."`
 	Outbound []string `name:"outbound" env:"TAPEDECK_OUTBOUND" sep:"," placeholder:"LISTEN[=HOST:PORT]" help:"Listen for calls the service makes: as an HTTP and SOCKS5 proxy, or for one fixed dependency, e.g. 8081=payments:80, or 8081=https://payments for one that speaks TLS. Repeatable."`
 
+	Transparent          []string `name:"transparent" env:"TAPEDECK_TRANSPARENT" sep:"," placeholder:"LISTEN" help:"Listen for connections that the kernel brings here (nft or iptables; see --print-rules of capture) and relay each to where it was going. Linux. Repeatable."`
+	TransparentMode      string   `name:"transparent-mode" env:"TAPEDECK_TRANSPARENT_MODE" default:"redirect" enum:"redirect,tproxy" help:"How the rules bring them: redirect (needs no rights) or tproxy (needs CAP_NET_ADMIN)."`
+	TransparentDirection string   `name:"transparent-direction" env:"TAPEDECK_TRANSPARENT_DIRECTION" default:"auto" enum:"auto,inbound,outbound" help:"Direction of such connections: auto is inbound to an address of this machine, outbound to any other."`
+	ProxyUser            string   `name:"proxy-user" env:"TAPEDECK_PROXY_USER" placeholder:"USER:PASSWORD" help:"Ask clients of the HTTP and SOCKS5 proxy for this. Default: everybody may use it, with any credentials or none."`
+	Fwmark               uint32   `name:"fwmark" env:"TAPEDECK_FWMARK" default:"0" placeholder:"MARK" help:"Mark our own upstream connections, so that rules can leave them alone; 0: no mark. Linux, needs CAP_NET_ADMIN."`
+
 	InboundCert string   `name:"inbound-cert" env:"TAPEDECK_INBOUND_CERT" placeholder:"FILE" help:"The service's certificate chain, in PEM: callers speak TLS with it. Read again when it changes."`
 	InboundKey  string   `name:"inbound-key" env:"TAPEDECK_INBOUND_KEY" placeholder:"FILE" help:"Key of --inbound-cert."`
 	OutboundTLS string   `name:"outbound-tls" env:"TAPEDECK_OUTBOUND_TLS" default:"" enum:",open,pass" placeholder:"open|pass" help:"Open the TLS of outbound connections with certificates of --ca, which the service must trust, or pass it on unseen. Default: open in record -- CMD, pass elsewhere."`
 	CA          string   `name:"ca" env:"TAPEDECK_CA" placeholder:"FILE" help:"Certificate authority for --outbound-tls open, made at first use. Default: ca.pem in --data."`
 	UpstreamCA  string   `name:"upstream-ca" env:"TAPEDECK_UPSTREAM_CA" placeholder:"FILE" help:"Root certificates in PEM to verify upstreams with, beside the system's."`
 	Passthrough []string `name:"passthrough" env:"TAPEDECK_PASSTHROUGH" sep:"," placeholder:"HOST" help:"Host whose TLS is never opened: HOST, *.DOMAIN, either with :PORT. Repeatable."`
-
-	Transparent          []string `name:"transparent" env:"TAPEDECK_TRANSPARENT" sep:"," placeholder:"LISTEN" help:"Listen for connections that the kernel brings here (nft or iptables; see --print-rules of capture) and relay each to where it was going. Linux. Repeatable."`
-	TransparentMode      string   `name:"transparent-mode" env:"TAPEDECK_TRANSPARENT_MODE" default:"redirect" enum:"redirect,tproxy" help:"How the rules bring them: redirect (needs no rights) or tproxy (needs CAP_NET_ADMIN)."`
-	TransparentDirection string   `name:"transparent-direction" env:"TAPEDECK_TRANSPARENT_DIRECTION" default:"auto" enum:"auto,inbound,outbound" help:"Direction of such connections: auto is inbound to an address of this machine, outbound to any other."`
-	ProxyUser            string   `name:"proxy-user" env:"TAPEDECK_PROXY_USER" placeholder:"USER:PASSWORD" help:"Ask clients of the HTTP and SOCKS5 proxy for this. Default: everybody may use it, with any credentials or none."`
-	Fwmark               uint32   `name:"fwmark" env:"TAPEDECK_FWMARK" default:"0" placeholder:"MARK" help:"Mark our own upstream connections, so that rules can leave them alone; 0: no mark. Linux, needs CAP_NET_ADMIN."`
 
 	Cluster   string `name:"cluster" env:"TAPEDECK_CLUSTER" default:"local" help:"Cluster of the workload."`
 	Namespace string `name:"namespace" env:"TAPEDECK_NAMESPACE" default:"default" help:"Namespace of the workload."`
@@ -129,8 +129,8 @@ type route struct {
 	direction   events.Direction // of a transparent one: unspecified until a connection tells
 	listen      string           // host:port
 	upstream    string           // host:port; "" for the proxy, and until a connection tells
-	secure      bool             // the upstream speaks TLS
 	transparent bool
+	secure      bool // the upstream speaks TLS
 }
 
 // flag is what the route was asked for with.
