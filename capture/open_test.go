@@ -632,6 +632,7 @@ func TestClientsNobodyHereWrote(t *testing.T) {
 	proxy := c.Addrs()[0].String()
 	for name, argv := range map[string][]string{
 		"curl":    {"curl", "-sS", "--proxy", "http://" + proxy, "--noproxy", "", url + "/curl"},
+		"socks":   {"curl", "-sS", "--proxy", "socks5h://" + proxy, "--noproxy", "", url + "/socks"},
 		"node":    {"node", "-e", nodeClient, proxy, "localhost:" + port},
 		"openssl": {"openssl", "s_client", "-proxy", proxy, "-connect", "localhost:" + port, "-servername", "localhost", "-CAfile", bundle, "-verify_return_error", "-quiet"},
 		"python":  {"python3", "-c", pythonClient, "http://" + proxy, url + "/python"},
@@ -666,7 +667,7 @@ func TestClientsNobodyHereWrote(t *testing.T) {
 	for _, row := range out.rows {
 		seen[row.Path] = seen[row.Path] || row.Protocol == "http" && row.Status == "200"
 	}
-	if !seen["/curl"] {
+	if !seen["/curl"] || !seen["/socks"] {
 		t.Errorf("recorded %v", seen)
 	}
 }

@@ -37,7 +37,7 @@ func (s *session) copy(to, from duplex, t *tap, side events.Side) {
 			t.data(side, time.Now(), buf, n)
 			if _, werr := to.Write(buf.b[:n]); werr != nil {
 				buf.release()
-				t.close(side, werr)
+				t.close(side, unlessOurs(werr))
 				s.writeFailed(to, from, side)
 				return
 			}
@@ -72,12 +72,18 @@ func (s *session) readEnded(to, from duplex, t *tap, side events.Side, err error
 		passEnd(to, from)
 		return
 	}
-	if errors.Is(err, net.ErrClosed) {
-		err = nil // our own doing, at the end or for the other side's failure: not the connection's
-	}
-	t.close(side, err)
+	t.close(side, unlessOurs(err))
 	reset(to)
 	reset(from)
+}
+
+// unlessOurs is nil for a connection that we have closed ourselves, at the end
+// or for the other side's failure: it has not failed.
+func unlessOurs(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
 }
 
 // writeFailed: nobody reads any more. A server that is gone may have left an

@@ -53,7 +53,7 @@ func (s *session) serve(ctx context.Context) {
 		return
 	}
 	switch {
-	case s.terms.certificate != nil && s.route.direction == events.Direction_INBOUND:
+	case s.terms.certificate != nil && s.route.direction == events.Direction_INBOUND && !s.route.transparent:
 		s.terminate(ctx, upstream, t)
 	case s.route.secure:
 		s.relaySecured(ctx, upstream, t)
@@ -222,11 +222,17 @@ func (s *session) tunnel(ctx context.Context, authority string, early []byte) {
 		upstream.Close()
 		return
 	}
-	if s.terms.authority != nil {
-		s.open(ctx, authority, upstream, t, bytes.Clone(early))
+	s.relayTunnel(ctx, authority, upstream, t, bytes.Clone(early))
+}
+
+// relayTunnel relays what a client asked the proxy to connect to; early was
+// read from the client already.
+func (s *session) relayTunnel(ctx context.Context, authority string, upstream *net.TCPConn, t *tap, early []byte) {
+	if s.terms.authority == nil {
+		s.pass(upstream, t, early)
 		return
 	}
-	s.pass(upstream, t, early)
+	s.open(ctx, authority, upstream, t, early)
 }
 
 // show hands a copy of b to the dissector, for bytes that are not in a buffer

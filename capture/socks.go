@@ -249,11 +249,7 @@ func (s *session) socks(ctx context.Context) {
 		upstream.Close()
 		return
 	}
-	if s.terms.authority != nil {
-		s.open(ctx, authority, upstream, t, nil)
-		return
-	}
-	s.relay(s.client, upstream, t)
+	s.relayTunnel(ctx, authority, upstream, t, nil)
 }
 
 // serve is the handshake up to the request's reply, which it gives only when

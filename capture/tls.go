@@ -34,7 +34,7 @@ const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 func (s *Service) openTerms(deps Deps, routes []route) (err error) {
 	cfg, t := s.cfg, &s.terms
 	t.h2 = slices.ContainsFunc(s.protocols, func(p wire.Protocol) bool { return p.Detect([]byte(preface)) == wire.Yes })
-	open := cfg.OutboundTLS == "open" && slices.ContainsFunc(routes, func(r route) bool { return r.direction == events.Direction_OUTBOUND })
+	open := cfg.OutboundTLS == "open" && slices.ContainsFunc(routes, func(r route) bool { return r.direction != events.Direction_INBOUND })
 	if open || slices.ContainsFunc(routes, func(r route) bool { return r.secure }) {
 		if t.upstream, err = upstreamTLS(cfg.UpstreamCA); err != nil {
 			return service.Hint(err, "--upstream-ca names a PEM file with certificates to trust beside the system's")
