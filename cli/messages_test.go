@@ -97,7 +97,7 @@ func TestShowPrintsMessages(t *testing.T) {
 				Size             int64
 			}
 		}
-		if err := json.Unmarshal([]byte(out.String()), &got); err != nil || len(got.Messages) != 4 || string(got.Messages[0].JSON) != `{"ask":1}` || got.Messages[2].From != "server" || got.Messages[2].Size != 4096 {
+		if err := json.Unmarshal(out.Bytes(), &got); err != nil || len(got.Messages) != 4 || string(got.Messages[0].JSON) != `{"ask":1}` || got.Messages[2].From != "server" || got.Messages[2].Size != 4096 {
 			t.Errorf("ended %v: %v, %s", ended, err, out)
 		}
 	}
