@@ -96,6 +96,7 @@ type Service struct {
 	terms     terms
 	listeners []*listener
 	sources   string // folder of the ledgers
+	data      string
 	transparency
 
 	dissectors []*dissecting
@@ -114,7 +115,7 @@ type listener struct {
 // New checks the configuration, opens key and spool and binds every listener.
 func New(cfg Config, deps Deps) (*Service, error) {
 	cfg = cfg.withDefaults()
-	s := &Service{cfg: cfg, log: deps.Log, metrics: newMetrics(), protocols: deps.Protocols, sessions: map[*session]struct{}{}}
+	s := &Service{cfg: cfg, log: deps.Log, metrics: newMetrics(), protocols: deps.Protocols, data: deps.Data, sessions: map[*session]struct{}{}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -131,7 +132,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 			return nil, err
 		}
 	}
-	if err := s.openTerms(deps, routes); err != nil {
+	if err := errors.Join(s.openTerms(deps, routes), cfg.keepDescriptors(deps.Data)); err != nil {
 		return nil, err
 	}
 	if err := s.wire(deps); err != nil {

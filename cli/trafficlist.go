@@ -8,6 +8,7 @@ import (
 
 	"tapedeck/events"
 	"tapedeck/internal/service"
+	"tapedeck/wire/grpc"
 )
 
 type trafficList struct {
@@ -83,6 +84,8 @@ type trafficShow struct {
 	service.Flags `group:"Stores:"`
 	ID            string `arg:"" help:"The exchange's id, or the end of it that the list prints."`
 	Output        string `short:"o" enum:"text,json" default:"text" help:"text or json."`
+
+	descriptorFlags `embed:""`
 }
 
 func (c *trafficShow) Run(ctx context.Context, env *Env) error {
@@ -96,9 +99,15 @@ func (c *trafficShow) Run(ctx context.Context, env *Env) error {
 		return err
 	}
 	x, messages, err := from.shown(ctx, r)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	if r.Protocol == grpc.Name {
+		if messages, err = c.call(ctx, &r, x, messages); err != nil {
+			return err
+		}
+	}
+	switch {
 	case c.Output == "json":
 		return printJSON(env.Stdout, exchangeJSON(&r, x, messages))
 	case x == nil:
@@ -107,4 +116,27 @@ func (c *trafficShow) Run(ctx context.Context, env *Env) error {
 		printExchange(env, &r, x, messages)
 	}
 	return nil
+}
+
+// call reads the messages of a gRPC call.
+func (c *trafficShow) call(ctx context.Context, r *events.Row, x *events.Exchange, messages []*events.Message) ([]*events.Message, error) {
+	d, err := c.descriptorFlags.open(ctx, c.Data)
+	if err != nil {
+		return nil, err
+	}
+	if x != nil && len(messages) == 0 {
+		messages = grpc.Messages(x, nil)
+	}
+	messages = callMessages(d, r.Path, messages)
+	if c.Output == "json" {
+		return messages, nil
+	}
+	if len(messages) > 0 { // the bodies are their first ones
+		for _, b := range []*events.Body{x.GetRequest().GetBody(), x.GetResponse().GetBody()} {
+			if b != nil {
+				b.Data = nil
+			}
+		}
+	}
+	return forPeople(messages), nil
 }
