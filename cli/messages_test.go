@@ -198,3 +198,11 @@ func TestShowNamesTheFieldsOfCalls(t *testing.T) {
 		t.Errorf("a missing file: %v", err)
 	}
 }
+
+func TestListShowsOperations(t *testing.T) {
+	for template, want := range map[string]string{"/graphql query GetCart": "/graphql query GetCart", "/graphql": "/graphql", "{overflow}": "/graphql"} {
+		if got := listedPath(&events.Row{Path: "/graphql", Template: template}); got != want {
+			t.Errorf("%s: got %q, want %q", template, got, want)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"tapedeck/events"
@@ -70,7 +71,7 @@ func rowCells(r *events.Row) []cell {
 		{text: r.Service}, {text: arrow, color: faint},
 		{text: statusText(r), color: classColor(r.Class)},
 		{text: shortDuration(r.Duration), right: true}, {text: shortBytes(r.RequestBytes + r.ResponseBytes), right: true},
-		{text: printable([]byte(r.Method))}, {text: printable([]byte(host))}, {text: printable([]byte(r.Path))},
+		{text: printable([]byte(r.Method))}, {text: printable([]byte(host))}, {text: printable([]byte(listedPath(r)))},
 	}
 }
 
@@ -78,6 +79,14 @@ func rowCells(r *events.Row) []cell {
 func shortID(id events.ID) string {
 	s := id.String()
 	return s[len(s)-8:]
+}
+
+// listedPath is the path, and of GraphQL the operation: that is in the template.
+func listedPath(r *events.Row) string {
+	if _, operation, ok := strings.Cut(r.Template, " "); ok {
+		return r.Path + " " + operation
+	}
+	return r.Path
 }
 
 type trafficShow struct {

@@ -3,8 +3,10 @@ package grpc
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"net"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
@@ -284,4 +287,29 @@ func FuzzReflection(f *testing.F) {
 			submessages(submessage(answer, fileDescriptors), 1)
 		}
 	})
+}
+
+// A server with TLS is verified before it is asked.
+func TestReflectVerifies(t *testing.T) {
+	web := httptest.NewUnstartedServer(nil) // for its certificate
+	web.StartTLS()
+	defer web.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(&web.TLS.Certificates[0])))
+	grpc_health_v1.RegisterHealthServer(server, health.NewServer())
+	reflection.Register(server)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	defer func() { server.Stop(); <-served }()
+	trust := x509.NewCertPool()
+	trust.AddCert(web.Certificate())
+	if set, err := Reflect(t.Context(), "https://"+l.Addr().String(), trust); err != nil || len(set.File) == 0 {
+		t.Errorf("%d files, %v", len(set.GetFile()), err)
+	}
+	if _, err := Reflect(t.Context(), "https://"+l.Addr().String(), nil); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("a server that nobody vouches for: %v", err)
+	}
 }
