@@ -157,7 +157,7 @@ type scanner struct{ rest, token string }
 
 func (s *scanner) next() {
 	for {
-		s.rest = strings.TrimLeft(s.rest, " \t\r\n,\ufeff")
+		s.rest = strings.TrimLeft(s.rest, " \t\r\n,")
 		if !strings.HasPrefix(s.rest, "#") {
 			break
 		}
