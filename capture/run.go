@@ -35,6 +35,7 @@ func (s *Service) Run(ctx context.Context) error {
 	background.Go(func() { s.publisher.watch(watching) })
 	background.Go(func() { s.publisher.drain(watching) })
 	background.Go(func() { s.tick(watching) })
+	background.Go(func() { s.shareMemory(watching) })
 
 	err := s.accept(ctx)
 

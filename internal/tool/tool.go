@@ -23,12 +23,13 @@ type Tool struct {
 
 // The tools.
 var (
-	VersityGW = Tool{"github.com/versity/versitygw/cmd/versitygw", "v1.8.0"} // an S3 server
-	NATS      = Tool{"github.com/nats-io/natscli/nats", "v0.5.1"}            // the NATS command line
+	VersityGW = Tool{"github.com/versity/versitygw/cmd/versitygw", "v1.8.0"}  // an S3 server
+	NATS      = Tool{"github.com/nats-io/natscli/nats", "v0.5.1"}             // the NATS command line
+	GRPCurl   = Tool{"github.com/fullstorydev/grpcurl/cmd/grpcurl", "v1.9.4"} // a gRPC client
 )
 
 // All tools, for an installation ahead of the tests.
-var All = []Tool{VersityGW, NATS}
+var All = []Tool{VersityGW, NATS, GRPCurl}
 
 // Name is the program's name.
 func (t Tool) Name() string { return path.Base(t.Package) }
