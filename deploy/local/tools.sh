@@ -8,6 +8,9 @@ missing=
 need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 need curl curl
 need git git
+need java default-jdk-headless # runs a source file: e2e/programs
+need /usr/bin/python3 python3
+/usr/bin/python3 -c 'import requests' 2>/dev/null || missing="$missing python3-requests"
 if [ "$(uname -s)" = Linux ] && [ "$(id -u)" = 0 ]; then # capture's transparent mode, in namespaces of the test
 	need ip iproute2
 	need nft nftables
