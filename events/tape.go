@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"iter"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -61,7 +62,10 @@ var ErrTape = errors.New("not a readable tape")
 var (
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 	// EncodeAll and DecodeAll are safe for concurrent use.
-	packer, _   = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(4), zstd.WithEncoderCRC(false))
+	// A block lies inside the window; with the usual one of 4 MiB each encoder
+	// keeps 8 MiB for an index that is longer than a block.
+	packer, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(4), zstd.WithEncoderCRC(false),
+		zstd.WithWindowSize(256<<10), zstd.WithLowerEncoderMem(true))
 	unpacker, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxIndex))
 	// blockUnpacker writes no more than the block says that it has.
 	blockUnpacker, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecodeAllCapLimit(true))
@@ -75,17 +79,34 @@ func tapeError(format string, args ...any) error {
 // until the tape is closed it holds bytes, nothing that the garbage collector
 // would have to walk. It is not safe for concurrent use.
 type Builder struct {
-	id        ID
-	index     Index  // endpoints and blocks
-	entries   []byte // the index's entries, encoded as its fields
-	err       error  // of an entry
+	id ID
+	*buffers
+	index     Index // endpoints and blocks
+	err       error // of an entry
 	endpoints map[endpointKey]uint32
-	blocks    []byte // closed blocks
-	open      []byte // records of the open block
-	estimate  int    // of the index, bytes
+	estimate  int // of the index, bytes
 	exchanges int
 	exchange  Record_Exchange // of record, to be used again
 	record    Record
+}
+
+// buffers are what a tape grows in.
+type buffers struct {
+	entries []byte // the index's entries, encoded as its fields
+	blocks  []byte // closed blocks
+	open    []byte // records of the open block
+}
+
+// spare are buffers of closed tapes.
+var spare = sync.Pool{New: func() any { return &buffers{} }}
+
+// leave gives the buffers to the next tape, unless this was an exception.
+func (b *Builder) leave() {
+	if all := b.buffers; cap(all.entries)+cap(all.blocks)+cap(all.open) <= 4*TapeSize {
+		all.entries, all.blocks, all.open = all.entries[:0], all.blocks[:0], all.open[:0]
+		spare.Put(all)
+	}
+	b.buffers = nil
 }
 
 type endpointKey struct {
@@ -96,7 +117,7 @@ type endpointKey struct {
 
 // NewBuilder begins a tape at time now.
 func NewBuilder(now time.Time) *Builder {
-	return &Builder{id: NewID(now), endpoints: map[endpointKey]uint32{}}
+	return &Builder{id: NewID(now), buffers: spare.Get().(*buffers), endpoints: map[endpointKey]uint32{}}
 }
 
 // ID of the tape that is being built, for RecordRefs into it.
@@ -217,16 +238,18 @@ func (b *Builder) closeBlock() {
 // leaves the rest of it to the caller. The builder cannot be used afterwards.
 func (b *Builder) Close(h *Header) ([]byte, error) {
 	b.closeBlock()
+	defer b.leave()
 	h.TapeId = b.id[:]
 	header, err := proto.Marshal(h)
 	if err != nil {
 		return nil, fmt.Errorf("close tape %s: header: %w", b.id, err)
 	}
-	raw, err := proto.Marshal(&b.index)
+	raw, err := proto.MarshalOptions{}.MarshalAppend(b.open[:0], &b.index) // all blocks are closed
 	if err = errors.Join(b.err, err); err != nil {
 		return nil, fmt.Errorf("close tape %s: index: %w", b.id, err)
 	}
 	raw = append(raw, b.entries...)
+	b.open = raw
 	out := make([]byte, TapePrefix, TapePrefix+len(header)+len(raw)/2+len(b.blocks)+64)
 	out = append(out, header...)
 	out = packer.EncodeAll(raw, out)
