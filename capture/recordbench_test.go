@@ -3,6 +3,7 @@ package capture
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 // BenchmarkRecording is what an exchange costs beyond being relayed: dissected,
 // redacted, described and written into a tape, without a socket or a broker.
 func BenchmarkRecording(b *testing.B) {
-	key, err := redact.ParseKey("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")
+	key, err := redact.ParseKey(strings.Repeat("0123456789abcdef", 4))
 	if err != nil {
 		b.Fatal(err)
 	}
