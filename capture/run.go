@@ -35,13 +35,10 @@ func (s *Service) Run(ctx context.Context) error {
 	background.Go(func() { s.publisher.watch(watching) })
 	background.Go(func() { s.publisher.drain(watching) })
 	background.Go(func() { s.tick(watching) })
-<<<<<<< HEAD
 	for _, address := range s.cfg.GRPCReflection {
 		background.Go(func() { s.reflect(watching, address) })
 	}
-=======
 	background.Go(func() { s.shareMemory(watching) })
->>>>>>> programs
 
 	err := s.accept(ctx)
 
