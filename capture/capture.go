@@ -195,10 +195,10 @@ func (s *Service) wire(deps Deps) error {
 	}
 	r, p := newRecorder(time.Now()), newPublisher()
 	r.workload, r.redactor, r.maxBody, r.age = cfg.workload(), redactor, int64(cfg.MaxBody), cfg.TapeAge
-	r.endpoints = newEndpoints(cfg.MaxEndpoints, s.log, s.metrics)
 	if len(cfg.Outbound)+len(cfg.Transparent) > 0 { // else there is nothing to link
 		r.causes = cause.New(cfg.IgnoreTraces)
 	}
+	r.endpoints = newEndpoints(cfg.MaxEndpoints, s.log, s.metrics)
 	r.log, r.metrics, r.publish, r.spooled = s.log, s.metrics, p.take, store.Tapes
 	p.js, p.spool, p.lost, p.log, p.metrics = deps.JS, store, r.lost, s.log, s.metrics
 	p.stored, p.emptied = r.stored, s.settleSources

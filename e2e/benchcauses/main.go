@@ -111,7 +111,7 @@ func startProcess(ctx context.Context, c demo.Config) (stop func() error, err er
 // serve is what such a process does.
 func serve(ctx context.Context, args []string) error {
 	if len(args) < 4 || len(args)%2 != 0 {
-		return fmt.Errorf("shop %q: want NAME LISTEN PRODUCTS CUSTOMERS [HOST ADDRESS]...", args)
+		return fmt.Errorf("shop %q: want NAME LISTEN PRODUCTS CUSTOMERS and pairs of HOST ADDRESS", args)
 	}
 	c := config(args[0], args[1])
 	c.Products, _ = strconv.Atoi(args[2])
