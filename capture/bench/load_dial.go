@@ -20,7 +20,7 @@ func (w *loader) dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(time.Minute))
 	if w.Connect {
 		if err := connect(conn, w.Host); err != nil {
 			return nil, err

@@ -32,6 +32,10 @@ type part struct {
 
 var parts = []part{
 	{"throughput", "1 KiB JSON, 64 keep-alive connections", throughput},
+	{"tls", "the same, with TLS on both sides", tlsBoth},
+	{"http2", "1 KiB JSON, HTTP/2 in clear, 4 connections of 100 streams", http2Streams},
+	{"latency", "1 KiB JSON at 2,000 requests/s", latency},
+	{"redaction", "CPU with and without redaction", redaction},
 }
 
 func main() {

@@ -150,7 +150,7 @@ func netstrings(file string) (n int64, err error) {
 
 // hoverfly keeps one of equal exchanges, so that it has no count to compare.
 func hoverfly(name string, paths int, change func(*lab, *load)) side {
-	return side{name: name, load: load{Paths: paths}, start: func(ctx context.Context, l *lab) (*turn, error) {
+	return side{name: name, vary: func(w *load) { w.Paths = paths }, start: func(ctx context.Context, l *lab) (*turn, error) {
 		program := os.Getenv("HOVERFLY")
 		if program == "" {
 			program = l.program("hoverfly")

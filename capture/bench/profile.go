@@ -39,7 +39,7 @@ func fetchProfile(ctx context.Context, folder, name, debug string, d time.Durati
 		return err
 	}
 	defer response.Body.Close()
-	file := strings.NewReplacer(" ", "-", ",", "").Replace(name) + ".pprof"
+	file := strings.NewReplacer(" ", "-", ",", "", "/", "-").Replace(name) + ".pprof"
 	f, err := os.Create(filepath.Join(folder, file))
 	if err != nil {
 		return err

@@ -13,8 +13,8 @@ import (
 type side struct {
 	name  string
 	start func(context.Context, *lab) (*turn, error)
-	load  load // what differs from the part's load: its zero fields change nothing
-	ours  bool // all of its errors are our failures
+	vary  func(*load) // the part's load; nil: it is as it is
+	ours  bool        // all of its errors are our failures
 }
 
 // turn is a side that runs, in a process of its own.
@@ -94,15 +94,10 @@ func measure(ctx context.Context, l *lab, s side, w load) (*sample, error) {
 
 // adjust is the load as this turn needs it.
 func (s *side) adjust(w load, t *turn) load {
-	if w.Address = t.address; w.Host == "" {
-		w.Host = t.address
+	if s.vary != nil {
+		s.vary(&w)
 	}
-	if s.load.Paths > 0 {
-		w.Paths = s.load.Paths
-	}
-	if s.load.Credentials {
-		w.Credentials = true
-	}
+	w.Address, w.Host = t.address, t.address
 	if t.change != nil {
 		t.change(&w)
 	}
@@ -119,6 +114,7 @@ func (t *turn) said() string {
 // rounds measures all sides in turns. A side that is not installed has no
 // sample.
 func rounds(ctx context.Context, l *lab, sides []side, w load) (map[string][]*sample, map[string]string, error) {
+	// A peer that is not installed, or fails, is a row that says so.
 	samples, missing := map[string][]*sample{}, map[string]string{}
 	for round := range l.rounds {
 		for _, s := range sides {
@@ -132,6 +128,11 @@ func rounds(ctx context.Context, l *lab, sides []side, w load) (map[string][]*sa
 			m, err := measure(ctx, l, s, w)
 			if gone, ok := err.(errMissing); ok {
 				missing[s.name] = gone.what
+				continue
+			}
+			if err != nil && !s.ours && ctx.Err() == nil {
+				missing[s.name] = "failed, see above"
+				fmt.Fprintf(os.Stderr, "%s: %v\n", s.name, err)
 				continue
 			}
 			if err != nil {

@@ -125,11 +125,11 @@ type deck struct {
 	pressure string
 	flags    func(l *lab, address string) []string // default: --inbound to the origin in clear
 	change   func(*lab, *load, string)             // how the loader reaches it; the last is its data folder
-	load     load
+	vary     func(*load)
 }
 
 func (d deck) side() side {
-	return side{name: d.name, load: d.load, ours: true, start: func(ctx context.Context, l *lab) (*turn, error) { return d.start(ctx, l) }}
+	return side{name: d.name, vary: d.vary, ours: true, start: func(ctx context.Context, l *lab) (*turn, error) { return d.start(ctx, l) }}
 }
 
 func (d deck) start(ctx context.Context, l *lab) (*turn, error) {

@@ -9,12 +9,13 @@ import (
 // answers come.
 func throughput(ctx context.Context, l *lab, out io.Writer) error {
 	absolute := func(l *lab, w *load) { w.Absolute, w.Host = true, l.clear }
+	manyPaths := func(w *load) { w.Paths = 10_000 }
 	sides := []side{
 		direct(clearOrigin), bareRelay, haproxy, nginx, reverseProxy("h1"),
 		deck{name: "tapedeck drop, 1 path", pressure: "drop"}.side(),
 		deck{name: "tapedeck block, 1 path", pressure: "block"}.side(),
-		deck{name: "tapedeck drop, 10,000 paths", pressure: "drop", load: load{Paths: 10_000}}.side(),
-		deck{name: "tapedeck block, 10,000 paths", pressure: "block", load: load{Paths: 10_000}}.side(),
+		deck{name: "tapedeck drop, 10,000 paths", pressure: "drop", vary: manyPaths}.side(),
+		deck{name: "tapedeck block, 10,000 paths", pressure: "block", vary: manyPaths}.side(),
 		goreplay, mitmproxy,
 		hoverfly("hoverfly capture, 1 path", 1, absolute), hoverfly("hoverfly capture, 10,000 paths", 10_000, absolute),
 	}
