@@ -24,7 +24,9 @@ type load struct {
 	Requests    int64   // this many instead of Duration
 	Rate        float64 // requests/s at exact times, on whichever connection is free
 	Streams     int     // a connection: HTTP/2 with prior knowledge; 0 is HTTP/1.1
-	Idle        bool    // open the connections, say so, and hold them for Duration
+	Idle        bool    // open the connections, ask once on each, say so, and hold them
+	Ghz         string  // program that calls gRPC instead
+	Protoset    string  // for it
 
 	Host        string // named in requests; default Address
 	Absolute    bool   // absolute-form, as a proxy wants it
@@ -52,6 +54,9 @@ func (a *answers) rate() float64 { return float64(a.Answered) / a.Elapsed.Second
 
 // runLoad runs a loader process.
 func runLoad(ctx context.Context, l load) (*answers, error) {
+	if l.Ghz != "" {
+		return runGhz(ctx, l)
+	}
 	text, err := json.Marshal(l)
 	if err != nil {
 		return nil, err

@@ -10,8 +10,6 @@ import (
 	"net/http"
 	"os"
 	"time"
-
-	"tapedeck/internal/service"
 )
 
 // dial opens a connection as far as the first request.
@@ -69,16 +67,20 @@ func connect(conn net.Conn, host string) error {
 	return nil
 }
 
-// idle opens connections that say nothing, a few at a time.
+// idle opens connections, asks once on each, and leaves them open.
 func (w *loader) idle(ctx context.Context) error {
+	request := w.build()[0]
 	for range w.Connections {
 		conn, err := w.dial(ctx)
 		if err != nil {
 			return err
 		}
 		defer conn.Close()
+		if _, err := w.ask(conn, bufio.NewReader(conn), request); err != nil {
+			return err
+		}
 	}
 	fmt.Println("open")
-	service.Sleep(ctx, w.Duration)
+	<-ctx.Done()
 	return nil
 }

@@ -36,6 +36,10 @@ var parts = []part{
 	{"http2", "1 KiB JSON, HTTP/2 in clear, 4 connections of 100 streams", http2Streams},
 	{"latency", "1 KiB JSON at 2,000 requests/s", latency},
 	{"redaction", "CPU with and without redaction", redaction},
+	{"grpc", "unary gRPC, 4 connections of 16 calls", grpcUnary},
+	{"bodies", "answers of 1 MiB, 8 connections", bodies},
+	{"connections", "1,000 used connections, 10,000 idle ones", connections},
+	{"soak", "very many exchanges", soak},
 }
 
 func main() {
@@ -127,6 +131,7 @@ func run(ctx context.Context, s settings, chosen string) error {
 
 // compare measures sides in turns and prints their table.
 func compare(ctx context.Context, l *lab, out io.Writer, sides []side, w load) (map[string]summary, error) {
+	sides = slices.DeleteFunc(sides, func(s side) bool { return !l.sides.MatchString(s.name) })
 	samples, missing, err := rounds(ctx, l, sides, w)
 	if err != nil {
 		return nil, err

@@ -12,7 +12,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/reflection"
 )
 
 const (
@@ -73,7 +72,6 @@ func originRole(ctx context.Context, clear, secure, rpc, certificate, key string
 	web := &http.Server{Handler: answerAll(), Protocols: bothProtocols()}
 	service := grpc.NewServer()
 	grpc_health_v1.RegisterHealthServer(service, health.NewServer())
-	reflection.Register(service)
 	context.AfterFunc(ctx, func() { web.Close(); service.Stop() })
 	var all errgroup.Group
 	all.Go(func() error { return unlessClosed(web.Serve(plain)) })

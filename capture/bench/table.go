@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -105,7 +106,7 @@ func printBars(w io.Writer, bars ...bar) {
 			sign, met = "≤", b.got <= b.bound
 		}
 		verdict := map[bool]string{true: "met", false: "**not met**"}[met]
-		if b.got != b.got || b.got == 0 { // a side is missing
+		if math.IsNaN(b.got) || math.IsInf(b.got, 0) || b.got == 0 { // a side is missing
 			verdict = "not measured"
 		}
 		fmt.Fprintf(w, "| %s | %s | %s %s (%s) | %s |\n", b.what, figure(b.got), sign, figure(b.bound), b.kind, verdict)
