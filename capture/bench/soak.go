@@ -59,8 +59,8 @@ func printSoak(out io.Writer, n int64, a *answers, c counts, cpu time.Duration, 
 		fmt.Fprintf(out, "| %d %% | %.1f |\n", tenth*10, float64(p.memory)/(1<<20))
 	}
 	fmt.Fprintln(out)
-	perMillion := slope(points[len(points)/5:]) / (1 << 20) / (a.rate() / 1e6)
-	printBars(out, atMost("growth after the first fifth, MiB per million exchanges", perMillion, 1))
+	perMillion := slope(points[len(points)/2:]) / (1 << 20) / (a.rate() / 1e6)
+	printBars(out, atMost("growth in the second half, MiB per million exchanges", perMillion, 1))
 }
 
 // sampleMemory looks every half second.

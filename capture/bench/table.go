@@ -53,7 +53,7 @@ func (s summary) lost() int64 { return s.sent - s.recorded.Rows - s.recorded.Dro
 // printTable writes one row a side, in Markdown.
 func printTable(w io.Writer, sides []side, samples map[string][]*sample, missing map[string]string) map[string]summary {
 	all := map[string]summary{}
-	fmt.Fprintln(w, "| side | requests/s | p50 µs | p99 µs | CPU µs/request | RSS MiB | sent | recorded | dropped, counted | lost, uncounted | failed |")
+	fmt.Fprintln(w, "| side | requests/s | p50 µs | p99 µs | CPU µs/request | peak RSS MiB | sent | recorded | dropped, counted | lost, uncounted | failed |")
 	fmt.Fprintln(w, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
 	for _, side := range sides {
 		if missing[side.name] != "" {
