@@ -9,9 +9,9 @@ import (
 
 // grpcUnary: health checks of a bare grpc-go server, called by ghz.
 func grpcUnary(ctx context.Context, l *lab, out io.Writer) error {
-	ghz := l.program("ghz")
-	if ghz == "" {
-		fmt.Fprint(out, "ghz is not installed: capture/bench/peers.sh\n\n")
+	ghz, err := l.program("ghz")
+	if err != nil {
+		fmt.Fprintf(out, "ghz: %v\n\n", err)
 		return nil
 	}
 	protoset := filepath.Join(l.folder, "health.protoset")

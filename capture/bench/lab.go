@@ -120,15 +120,15 @@ func (l *lab) fresh() (string, error) {
 	return dir, os.Mkdir(dir, 0o755)
 }
 
-// program finds a peer: in the peers' folder, else on the PATH; "" is neither.
-func (l *lab) program(name string) string {
+// program finds a peer: in the peers' folder, else on the PATH.
+func (l *lab) program(name string) (string, error) {
 	file := filepath.Join(l.peers, name)
 	if _, err := os.Stat(file); err == nil {
-		return file
+		return file, nil
 	}
 	file, err := exec.LookPath(name)
 	if err != nil {
-		return ""
+		return "", errMissing{"not installed: capture/bench/peers.sh"}
 	}
-	return file
+	return file, nil
 }

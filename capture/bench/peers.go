@@ -19,9 +19,9 @@ import (
 
 // goreplay watches the origin's port: the loader goes past it.
 var goreplay = side{name: "GoReplay --input-raw", start: func(ctx context.Context, l *lab) (*turn, error) {
-	program := l.program("goreplay")
-	if program == "" {
-		return nil, errMissing{"not installed: capture/bench/peers.sh"}
+	program, err := l.program("goreplay")
+	if err != nil {
+		return nil, err
 	}
 	dir, err := l.fresh()
 	if err != nil {
@@ -97,9 +97,9 @@ var mitmproxy = side{name: "mitmdump -w", start: func(ctx context.Context, l *la
 }}
 
 func startMitmdump(ctx context.Context, l *lab, mode ...string) (*turn, error) {
-	program := l.program("mitmdump")
-	if program == "" {
-		return nil, errMissing{"not installed: capture/bench/peers.sh"}
+	program, err := l.program("mitmdump")
+	if err != nil {
+		return nil, err
 	}
 	dir, err := l.fresh()
 	if err != nil {
@@ -153,10 +153,10 @@ func hoverfly(name string, paths int, change func(*lab, *load)) side {
 	return side{name: name, vary: func(w *load) { w.Paths = paths }, start: func(ctx context.Context, l *lab) (*turn, error) {
 		program := os.Getenv("HOVERFLY")
 		if program == "" {
-			program = l.program("hoverfly")
-		}
-		if program == "" {
-			return nil, errMissing{"not installed, set HOVERFLY"}
+			var err error
+			if program, err = l.program("hoverfly"); err != nil {
+				return nil, errMissing{"not installed, set HOVERFLY"}
+			}
 		}
 		admin, err := benchtest.FreeAddress()
 		if err != nil {

@@ -91,7 +91,7 @@ func reverseProxyRole(ctx context.Context, address, upstream, protocol string) e
 
 type buffers struct{}
 
-var bufferPool = sync.Pool{New: func() any { return make([]byte, 32<<10) }}
+var bufferPool = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
-func (buffers) Get() []byte  { return bufferPool.Get().([]byte) }
-func (buffers) Put(b []byte) { bufferPool.Put(b) }
+func (buffers) Get() []byte  { return bufferPool.Get().(*[32 << 10]byte)[:] }
+func (buffers) Put(b []byte) { bufferPool.Put((*[32 << 10]byte)(b)) }

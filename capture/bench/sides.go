@@ -98,9 +98,9 @@ var nginx = side{name: "nginx", start: func(ctx context.Context, l *lab) (*turn,
 
 // configured starts a program that reads a file.
 func configured(ctx context.Context, l *lab, name string, config func(dir, address string) (text string, args []string)) (*turn, error) {
-	program := l.program(name)
-	if program == "" {
-		return nil, errMissing{"not installed: capture/bench/peers.sh"}
+	program, err := l.program(name)
+	if err != nil {
+		return nil, err
 	}
 	dir, err := l.fresh()
 	if err != nil {

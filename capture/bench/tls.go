@@ -51,9 +51,9 @@ func tlsBoth(ctx context.Context, l *lab, out io.Writer) error {
 // goproxy is elazarl/goproxy with a recorder of a few lines (./goproxy).
 func goproxy(change func(*lab, *load)) side {
 	return side{name: "goproxy with capture", start: func(ctx context.Context, l *lab) (*turn, error) {
-		program := l.program("goproxy")
-		if program == "" {
-			return nil, errMissing{"not installed: capture/bench/peers.sh"}
+		program, err := l.program("goproxy")
+		if err != nil {
+			return nil, err
 		}
 		dir, err := l.fresh()
 		if err != nil {
