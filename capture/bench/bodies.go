@@ -21,5 +21,8 @@ func bodies(ctx context.Context, l *lab, out io.Writer) error {
 		}
 	}
 	fmt.Fprintln(out)
+	printBars(out,
+		atMost("exchanges missing, block", all.of("tapedeck block").uncounted(), 0),
+		atMost("exchanges in no count, drop", all.of("tapedeck drop").uncounted(), 0))
 	return nil
 }

@@ -39,8 +39,8 @@ func connections(ctx context.Context, l *lab, out io.Writer) error {
 	}
 	fmt.Fprintln(out)
 	printBars(out,
-		atMost(fmt.Sprintf("RSS MiB at %d connections, drop", manyConnections), all["tapedeck drop"].memory, 64),
-		atMost(fmt.Sprintf("RSS MiB at %d connections, block", manyConnections), all["tapedeck block"].memory, 64))
+		atMost(fmt.Sprintf("RSS MiB at %d connections, drop", manyConnections), all.of("tapedeck drop").memory, 64),
+		atMost(fmt.Sprintf("RSS MiB at %d connections, block", manyConnections), all.of("tapedeck block").memory, 64))
 	return nil
 }
 

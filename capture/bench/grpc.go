@@ -32,9 +32,9 @@ func grpcUnary(ctx context.Context, l *lab, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	relay := all["bare Go relay"].rate
+	relay := all.of("bare Go relay").rate
 	printBars(out,
-		atLeast("drop / bare Go relay", all["tapedeck drop"].rate/relay, 0.6).goal(),
-		atLeast("block / bare Go relay", all["tapedeck block"].rate/relay, 0.6).goal())
+		atLeast("drop / bare Go relay", all.of("tapedeck drop").rate/relay, 0.6).goal(),
+		atLeast("block / bare Go relay", all.of("tapedeck block").rate/relay, 0.6).goal())
 	return nil
 }

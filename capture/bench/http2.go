@@ -20,8 +20,8 @@ func http2Streams(ctx context.Context, l *lab, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	peer, own := all["Go h2 ReverseProxy"].rate, all["tapedeck block, HTTP/1.1"].rate
-	drop, block := all["tapedeck drop, HTTP/2"].rate, all["tapedeck block, HTTP/2"].rate
+	peer, own := all.of("Go h2 ReverseProxy").rate, all.of("tapedeck block, HTTP/1.1").rate
+	drop, block := all.of("tapedeck drop, HTTP/2").rate, all.of("tapedeck block, HTTP/2").rate
 	printBars(out,
 		atLeast("block / our HTTP/1.1", block/own, 0.5), atLeast("drop / our HTTP/1.1", drop/own, 0.5),
 		atLeast("block / Go h2 ReverseProxy", block/peer, 1.5), atLeast("drop / Go h2 ReverseProxy", drop/peer, 1.5))

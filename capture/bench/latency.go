@@ -15,7 +15,7 @@ func latency(ctx context.Context, l *lab, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	base := all["bare Go relay"]
+	base := all.of("bare Go relay")
 	fmt.Fprintln(out, "| side | p50 over the relay, µs | p99 over the relay, µs | p99 from the intended time, µs |\n|---|--:|--:|--:|")
 	for _, side := range sides {
 		if s, ok := all[side.name]; ok {
@@ -25,7 +25,7 @@ func latency(ctx context.Context, l *lab, out io.Writer) error {
 	fmt.Fprintln(out)
 	var bars []bar
 	for _, name := range []string{"drop", "block"} {
-		ours := all["tapedeck "+name]
+		ours := all.of("tapedeck " + name)
 		bars = append(bars, atMost(name+", µs added to p50", ours.p50-base.p50, 100), atMost(name+", µs added to p99", ours.p99-base.p99, 500))
 	}
 	printBars(out, bars...)

@@ -130,7 +130,7 @@ func run(ctx context.Context, s settings, chosen string) error {
 }
 
 // compare measures sides in turns and prints their table.
-func compare(ctx context.Context, l *lab, out io.Writer, sides []side, w load) (map[string]summary, error) {
+func compare(ctx context.Context, l *lab, out io.Writer, sides []side, w load) (summaries, error) {
 	sides = slices.DeleteFunc(sides, func(s side) bool { return !l.sides.MatchString(s.name) })
 	samples, missing, err := rounds(ctx, l, sides, w)
 	if err != nil {

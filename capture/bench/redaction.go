@@ -21,9 +21,9 @@ func redaction(ctx context.Context, l *lab, out io.Writer) error {
 		return err
 	}
 	printBars(out,
-		atMost("CPU µs per exchange, header rules", all["headers"].cpu, 45),
-		atMost("CPU µs per exchange, header rules, credentials sent", all["headers, credentials sent"].cpu, 45),
-		atMost("µs that the rules add", all["headers"].cpu-all["off"].cpu, 10).goal(),
-		atMost("µs that the rules add, credentials sent", all["headers, credentials sent"].cpu-all["off, credentials sent"].cpu, 10).goal())
+		atMost("CPU µs per exchange, header rules", all.of("headers").cpu, 45),
+		atMost("CPU µs per exchange, header rules, credentials sent", all.of("headers, credentials sent").cpu, 45),
+		atMost("µs that the rules add", all.of("headers").cpu-all.of("off").cpu, 10).goal(),
+		atMost("µs that the rules add, credentials sent", all.of("headers, credentials sent").cpu-all.of("off, credentials sent").cpu, 10).goal())
 	return nil
 }

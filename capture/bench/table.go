@@ -50,9 +50,29 @@ func summarize(samples []*sample) summary {
 // lost is what was sent and is neither recorded nor counted as dropped.
 func (s summary) lost() int64 { return s.sent - s.recorded.Rows - s.recorded.Dropped }
 
+// uncounted is lost as a figure to compare.
+func (s summary) uncounted() float64 {
+	if !s.records {
+		return math.NaN()
+	}
+	return float64(s.lost())
+}
+
+// summaries are those of a part, by side.
+type summaries map[string]summary
+
+// of is a side's, made of no numbers for one that was not measured.
+func (all summaries) of(name string) summary {
+	if s, ok := all[name]; ok {
+		return s
+	}
+	none := math.NaN()
+	return summary{rate: none, p50: none, p99: none, late99: none, cpu: none, memory: none}
+}
+
 // printTable writes one row a side, in Markdown.
-func printTable(w io.Writer, sides []side, samples map[string][]*sample, missing map[string]string) map[string]summary {
-	all := map[string]summary{}
+func printTable(w io.Writer, sides []side, samples map[string][]*sample, missing map[string]string) summaries {
+	all := summaries{}
 	fmt.Fprintln(w, "| side | requests/s | p50 µs | p99 µs | CPU µs/request | peak RSS MiB | sent | recorded | dropped, counted | lost, uncounted | failed |")
 	fmt.Fprintln(w, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
 	for _, side := range sides {
@@ -106,7 +126,7 @@ func printBars(w io.Writer, bars ...bar) {
 			sign, met = "≤", b.got <= b.bound
 		}
 		verdict := map[bool]string{true: "met", false: "**not met**"}[met]
-		if math.IsNaN(b.got) || math.IsInf(b.got, 0) || b.got == 0 { // a side is missing
+		if math.IsNaN(b.got) { // a side is missing
 			verdict = "not measured"
 		}
 		fmt.Fprintf(w, "| %s | %s | %s %s (%s) | %s |\n", b.what, figure(b.got), sign, figure(b.bound), b.kind, verdict)

@@ -38,10 +38,10 @@ func tlsBoth(ctx context.Context, l *lab, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	relay, peer := all["Go TLS relay"].rate, all["goproxy with capture"].rate
+	relay, peer := all.of("Go TLS relay").rate, all.of("goproxy with capture").rate
 	var bars []bar
 	for _, name := range []string{"drop", "block"} {
-		ours := all["tapedeck "+name+", TLS opened"].rate
+		ours := all.of("tapedeck " + name + ", TLS opened").rate
 		bars = append(bars, atLeast(name+" / Go TLS relay", ours/relay, 0.9), atLeast(name+" / goproxy with capture", ours/peer, 2))
 	}
 	printBars(out, bars...)
