@@ -10,7 +10,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X tapedeck/internal/service.version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build demo test test-race lint cross generate plugin plugin-test bench-path bench-causes test-faults test-upload fuzz tools database clean
+.PHONY: help build demo test test-race lint cross generate plugin plugin-test bench-path bench-capture bench-causes test-faults test-upload fuzz tools database clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -60,6 +60,15 @@ bench-path: build ## 200,000 exchanges through capture, JetStream, archive and i
 
 bench-causes: ## how well outbound exchanges are linked to their causes without trace headers
 	go run ./e2e/benchcauses
+
+PARTS ?=
+ROUNDS ?= 3
+DURATION ?= 10s
+SOAK ?= 2000000
+bench-capture: build ## capture beside relays, proxies and other recorders (PARTS, ROUNDS, DURATION, SOAK)
+	capture/bench/peers.sh .build/peers
+	go build -o .build/capture-bench ./capture/bench
+	.build/capture-bench -parts '$(PARTS)' -rounds $(ROUNDS) -duration $(DURATION) -soak $(SOAK)
 
 test-faults: build ## kill, pause and starve the services for FAULT_TIME (2m) and count; FAULT_SEED repeats
 	go build -o bin/faults ./e2e/faults

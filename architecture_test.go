@@ -20,6 +20,7 @@ var edges = map[string][]string{
 	"events/selector":      {"events"},
 	"wire":                 {"events"},
 	"capture":              {"events", "wire", "internal/service"},
+	"capture/bench":        {"events", "internal/service", "internal/benchtest", "capture/ca"},
 	"archiver":             {"events", "internal/service"},
 	"indexer":              {"events", "internal/service"},
 	"scenariogen":          {"events", "wire", "archiver/tapes", "indexer/traffic", "internal/service", "internal/jobs"},

@@ -5,15 +5,13 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"tapedeck/archiver/tapes"
 	"tapedeck/events"
+	"tapedeck/internal/benchtest"
 	"tapedeck/internal/service"
 )
 
@@ -96,36 +94,15 @@ func (x *index) cpu(ctx context.Context) time.Duration {
 	if err := x.admin.QueryRow(ctx, "select pg_backend_pid()").Scan(&backend); err != nil {
 		return 0
 	}
-	_, postmaster := statOf(backend)
+	postmaster := benchtest.StatOf(backend).Parent
 	if postmaster <= 1 {
 		return 0
 	}
-	var total time.Duration
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, file := range stats {
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		if err != nil {
-			continue
-		}
-		cpu, parent := statOf(pid)
-		if parent == postmaster || pid == postmaster {
-			total += cpu
-		}
+	total := benchtest.StatOf(postmaster).CPU
+	for _, child := range benchtest.Children(postmaster) {
+		total += benchtest.StatOf(child).CPU
 	}
 	return total
-}
-
-// statOf reads a process's CPU time, with that of its ended children, and its
-// parent (proc_pid_stat(5); 100 ticks a second).
-func statOf(pid int) (time.Duration, int) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, 0
-	}
-	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
-	number := func(i int) int { n, _ := strconv.Atoi(fields[i]); return n }
-	ticks := number(11) + number(12) + number(13) + number(14)
-	return time.Duration(ticks) * 10 * time.Millisecond, number(1)
 }
 
 // archivedExchanges counts the exchanges in an archive, each once.

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -25,7 +24,7 @@ import (
 	"time"
 
 	"tapedeck/events"
-	"tapedeck/internal/broker"
+	"tapedeck/internal/benchtest"
 	"tapedeck/internal/service"
 )
 
@@ -69,13 +68,7 @@ func role(name string, args []string) error {
 	defer stop()
 	switch name {
 	case "broker":
-		b, err := broker.Start(broker.Config{Dir: args[0], Listen: args[1]}, slog.New(slog.NewTextHandler(os.Stderr, nil)))
-		if err != nil {
-			return err
-		}
-		defer b.Close()
-		<-ctx.Done()
-		return nil
+		return benchtest.Broker(ctx, args[0], args[1])
 	case "origin":
 		return origin(ctx, args[0], args[1])
 	}
@@ -176,7 +169,7 @@ func (p *processes) startPath(ctx context.Context, c config, dsn string) (origin
 	natsURL := "nats://" + nats
 	p.start("JetStream", self, "role", "broker", filepath.Join(c.folder, "jetstream"), nats)
 	p.start("origin", self, "role", "origin", back, fmt.Sprint(c.size-200))
-	if err := answering(ctx, nats, back); err != nil {
+	if err := benchtest.Answering(ctx, nats, back); err != nil {
 		return "", "", err
 	}
 	conn, js, err := service.Connect(natsURL, "benchpath", slog.New(slog.DiscardHandler))
@@ -192,32 +185,14 @@ func (p *processes) startPath(ctx context.Context, c config, dsn string) (origin
 	p.start("archiver", c.tapedeck, append([]string{"archiver", "--archive", archive}, common...)...)
 	p.start("indexer", c.tapedeck, append([]string{"indexer", "--database", dsn}, common...)...)
 	p.start("capture", c.tapedeck, append([]string{"capture", "--service", "bench", "--on-pressure", "block", "--inbound", front + "=" + back}, common...)...)
-	return back, front, answering(ctx, front)
+	return back, front, benchtest.Answering(ctx, front)
 }
 
-func answering(ctx context.Context, addresses ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	for _, a := range addresses {
-		for {
-			conn, err := net.Dial("tcp", a)
-			if err == nil {
-				conn.Close()
-				break
-			}
-			if !service.Sleep(ctx, 20*time.Millisecond) {
-				return fmt.Errorf("nothing listens on %s: %w", a, err)
-			}
-		}
-	}
-	return nil
-}
-
+// freeAddress ends the program without one: nothing runs yet.
 func freeAddress() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := benchtest.FreeAddress()
 	exitOn(err)
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }
 
 func privateDatabase(ctx context.Context) (string, error) {

@@ -1,12 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"os"
-	"os/exec"
-	"syscall"
 	"time"
+
+	"tapedeck/internal/benchtest"
 )
 
 // share is the CPU time a step took.
@@ -15,20 +14,11 @@ type share struct {
 	cpu  time.Duration
 }
 
-type process struct {
-	name   string
-	cmd    *exec.Cmd
-	output bytes.Buffer
-	exited chan error
-}
-
-type processes struct{ running []*process }
+type processes struct{ running []*benchtest.Process }
 
 func (p *processes) start(name, program string, args ...string) {
-	one := &process{name: name, cmd: exec.Command(program, args...), exited: make(chan error, 1)}
-	one.cmd.Stdout, one.cmd.Stderr = &one.output, &one.output
-	exitOn(one.cmd.Start())
-	go func() { one.exited <- one.cmd.Wait() }()
+	one, err := benchtest.Start(name, program, args...)
+	exitOn(err)
 	p.running = append(p.running, one)
 }
 
@@ -40,28 +30,20 @@ func (p *processes) stop() ([]share, error) {
 		last := len(p.running) - 1
 		one := p.running[last]
 		p.running = p.running[:last]
-		one.cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case err := <-one.exited:
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w: %s", one.name, err, one.output.Bytes())
-			}
-		case <-time.After(30 * time.Second):
-			one.cmd.Process.Kill()
-			return nil, fmt.Errorf("%s did not stop in 30 s: %s", one.name, one.output.Bytes())
+		cpu, err := one.Stop()
+		if err != nil {
+			return nil, err
 		}
-		state := one.cmd.ProcessState
-		shares[last] = share{one.name, state.UserTime() + state.SystemTime()}
+		shares[last] = share{one.Name, cpu}
 	}
 	return shares, nil
 }
 
 func (p *processes) kill() {
 	for _, one := range p.running {
-		one.cmd.Process.Kill()
-		<-one.exited
-		if one.output.Len() > 0 {
-			fmt.Fprintf(os.Stderr, "%s: %s\n", one.name, one.output.Bytes())
+		one.Kill()
+		if said := one.Output(); said != "" {
+			fmt.Fprintf(os.Stderr, "%s: %s\n", one.Name, said)
 		}
 	}
 }
