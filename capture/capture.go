@@ -184,6 +184,9 @@ func openRedactor(cfg Config, data string) (*redact.Engine, error) {
 	if err != nil {
 		return nil, service.Hint(err, "name a file with --redaction-key FILE, or record unredacted with --redact off")
 	}
+	if cfg.Redact == "headers" {
+		return redact.NewHeaders(key), nil
+	}
 	return redact.New(key), nil
 }
 

@@ -32,7 +32,7 @@ type importCommand struct {
 	Direction     string        `enum:"inbound,outbound" default:"inbound" help:"inbound: calls to the service; outbound: calls that it made. A file of tapedeck's own knows. Default: ${default}."`
 	Port          []uint16      `placeholder:"PORT" help:"Port the service listens on: connections to it are inbound, all others outbound (pcap). Repeatable."`
 	MaxBody       capture.Bytes `env:"TAPEDECK_MAX_BODY" default:"1MiB" placeholder:"SIZE" help:"Keep at most this of each body; 0 keeps all. Default: ${default}."`
-	Redact        string        `env:"TAPEDECK_REDACT" default:"headers" enum:"headers,off" help:"Replace credentials by tokens, as capture does: headers or off."`
+	Redact        string        `env:"TAPEDECK_REDACT" default:"on" enum:"on,headers,off" help:"Replace what is sensitive by tokens, as capture does: on, headers or off."`
 	RedactionKey  string        `placeholder:"FILE" help:"File of the redaction key, made at first use. Default: redaction.key in --data."`
 	Output        string        `short:"o" enum:"text,json" default:"text" help:"text or json."`
 }
