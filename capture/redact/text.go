@@ -243,22 +243,12 @@ func (s scope) base64(text []byte) (out []byte, same bool) {
 // base64Of tells the encoding; most words are none by what their first letters
 // decode to.
 func base64Of(text []byte) *base64.Encoding {
-	var begin [6]byte
 	url, standard := false, false
 	n := len(text)
 	for n > 0 && len(text)-n < 2 && text[n-1] == '=' {
 		n--
 	}
-	first := text[:8]
-	if n < 8 {
-		return nil
-	}
-	if _, err := base64.StdEncoding.Decode(begin[:], first); err != nil {
-		if _, err := base64.URLEncoding.Decode(begin[:], first); err != nil {
-			return nil
-		}
-	}
-	if !isText(begin[:]) {
+	if n < 8 || !opensText(text[:8]) {
 		return nil
 	}
 	for _, c := range text[:n] {
@@ -284,6 +274,38 @@ func base64Of(text []byte) *base64.Encoding {
 		return base64.StdEncoding
 	}
 	return base64.RawStdEncoding
+}
+
+// sextet is what a letter of base64 stands for, 64 for all others.
+var sextet [256]uint8
+
+func init() {
+	for i := range sextet {
+		sextet[i] = 64
+	}
+	for i, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789") {
+		sextet[c] = uint8(i)
+	}
+	sextet['+'], sextet['-'], sextet['/'], sextet['_'] = 62, 62, 63, 63
+}
+
+// opensText says that eight letters of base64 are six bytes of ASCII text.
+func opensText(first []byte) bool {
+	var bits uint64
+	for _, c := range first {
+		v := sextet[c]
+		if v == 64 {
+			return false
+		}
+		bits = bits<<6 | uint64(v)
+	}
+	for range 6 {
+		if c := byte(bits); c >= 0x7f || c < ' ' && c != '\n' && c != '\r' && c != '\t' {
+			return false
+		}
+		bits >>= 8
+	}
+	return true
 }
 
 // isText says that bytes are no binary data: no control characters.
