@@ -234,7 +234,7 @@ func (b *wholeBody) write(dst, next []byte) []byte {
 		b.failed, b.held = true, nil
 		return dst
 	}
-	b.marks.place = nil
+	b.marks.name, b.marks.place = nil, nil
 	b.marks.put("body", ActionByValue)
 	b.window = &textBody{scope: b.scope}
 	dst = b.window.write(dst, b.held)
@@ -303,7 +303,7 @@ func (b *Body) guard(dst []byte, do func() []byte) (out []byte) {
 
 func (b *Body) fail() {
 	b.failed = true
-	b.marks.place, b.marks.part = nil, ""
+	b.marks.name, b.marks.place, b.marks.part = nil, nil, ""
 	b.marks.put("body", HashLength.String())
 }
 

@@ -15,7 +15,7 @@ func (s scope) fields(fields []*events.Field) {
 		if len(f.Value) == 0 {
 			continue
 		}
-		s.marks.place = func() string { return string(f.Name) }
+		s.marks.name, s.marks.place = f.Name, nil
 		if value := s.field(f.Name, f.Value); !bytes.Equal(value, f.Value) {
 			f.Value = value
 			s.marks.add(s.classes[Credential])

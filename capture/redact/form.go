@@ -7,21 +7,23 @@ import (
 
 // pairs redacts name=value pairs between ampersands: a query or a form.
 func (s scope) pairs(text []byte) (out []byte, same bool) {
-	same = true
-	for i, pair := range bytes.Split(text, []byte("&")) {
-		if i > 0 {
-			out = append(out, '&')
+	done := 0
+	for from := 0; from <= len(text); {
+		to := bytes.IndexByte(text[from:], '&')
+		if to < 0 {
+			to = len(text) - from
 		}
-		kept := true
-		if redacted, k := s.pair(pair); !k {
-			pair, kept = redacted, false
+		to += from
+		if redacted, kept := s.pair(text[from:to]); !kept {
+			out = append(append(out, text[done:from]...), redacted...)
+			done = to
 		}
-		out, same = append(out, pair...), same && kept
+		from = to + 1
 	}
-	if same {
+	if out == nil {
 		return text, true
 	}
-	return out, false
+	return append(out, text[done:]...), false
 }
 
 func (s scope) pair(pair []byte) (out []byte, same bool) {
@@ -31,10 +33,9 @@ func (s scope) pair(pair []byte) (out []byte, same bool) {
 	}
 	plain := unplus(name)
 	if s.marks != nil {
-		s.marks.place = func() string { return string(plain) }
+		s.marks.name, s.marks.place = plain, nil
 	}
-	treat := s.named(plain, s.at)
-	redacted, kept := s.value(treat, unplus(value))
+	redacted, kept := s.value(s.named(plain, s.at), unplus(value))
 	shown, keptName := s.plus(name)
 	if kept && keptName {
 		return pair, true

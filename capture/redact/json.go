@@ -162,6 +162,14 @@ func (b *jsonBody) close(dst []byte) []byte {
 // closing is the index of the quote that ends the string from i on, -1 when it
 // has not come.
 func closing(s []byte, i int) int {
+	for j := i; j < len(s) && j < i+24; j++ { // most are short
+		if s[j] == '"' {
+			return j
+		}
+		if s[j] == '\\' {
+			break
+		}
+	}
 	for {
 		n := bytes.IndexByte(s[i:], '"')
 		if n < 0 {

@@ -1,6 +1,9 @@
 package redact
 
 import (
+	"strings"
+	"unicode/utf8"
+
 	"tapedeck/events"
 	"tapedeck/wire"
 )
@@ -26,7 +29,8 @@ type Mark struct{ Place, Class, Action string }
 type marks struct {
 	base    string        // "request"; "" in a body
 	part    string        // "header"
-	place   func() string // of what is looked at, in the part
+	name    []byte        // of what is looked at, in the part
+	place   func() string // the same, where it has to be put together
 	list    []Mark
 	before  map[string]bool // places that an earlier pass has marked
 	full    bool            // there may be more of these
@@ -45,32 +49,34 @@ func (m *marks) add(t treatment) {
 }
 
 func (m *marks) put(class, action string) {
-	mark := Mark{m.at(), class, action}
+	place := m.at()
 	for _, other := range m.list {
-		if other == mark {
+		if other.Place == place && other.Class == class {
 			return
 		}
 	}
-	m.list = append(m.list, mark)
+	m.list = append(m.list, Mark{place, class, action})
 }
 
-// at is the place of what is looked at.
+// at is the place of what is looked at. Names come from the wire.
 func (m *marks) at() string {
-	place := m.base
-	for _, name := range []string{m.part, m.inPart()} {
-		if place != "" && name != "" {
-			place += "."
+	place := string(m.name)
+	if m.place != nil {
+		place = m.place()
+	}
+	if len(place) > maxPlace || !utf8.ValidString(place) || strings.IndexByte(place, 0) >= 0 {
+		place = wire.Text([]byte(place), maxPlace)
+	}
+	for _, above := range []string{m.part, m.base} {
+		switch {
+		case above == "":
+		case place == "":
+			place = above
+		default:
+			place = above + "." + place
 		}
-		place += name
 	}
-	return wire.Text([]byte(place), maxPlace) // names come from the wire
-}
-
-func (m *marks) inPart() string {
-	if m.place == nil {
-		return ""
-	}
-	return m.place()
+	return place
 }
 
 // had says that an earlier pass has replaced the value that is looked at.

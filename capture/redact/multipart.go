@@ -38,7 +38,7 @@ func (s scope) part(part []byte) (out []byte, same bool) {
 	}
 	name, kind := partHead(head)
 	if s.marks != nil {
-		s.marks.place = func() string { return name }
+		s.marks.name, s.marks.place = []byte(name), nil
 	}
 	newHead, keptHead := s.text(head)
 	end := len(content) - len(bytes.TrimSuffix(content, []byte("\r\n")))

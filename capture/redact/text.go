@@ -42,7 +42,7 @@ func (s scope) value(t treatment, value []byte) (out []byte, same bool) {
 // text replaces what it finds in a text, and in what the text encodes: JSON,
 // XML, percent-encoding, base64.
 func (s scope) text(text []byte) (out []byte, same bool) {
-	if len(text) < shortest || !s.full {
+	if len(text) < shortest || !s.full || len(s.rules) == 0 && len(text) < 8*shortest && isPlain(text) {
 		return text, true
 	}
 	if s.depth < maxNests {
@@ -68,6 +68,20 @@ func (s scope) text(text []byte) (out []byte, same bool) {
 		return s.base64(text)
 	}
 	return out, same
+}
+
+// isPlain says that a short text has no sign of anything.
+func isPlain(text []byte) bool {
+	words := uint8(0)
+	for _, c := range text {
+		if sign[c] != signNone || c == '{' || c == '[' || c == '<' {
+			return false
+		}
+		if c == ' ' {
+			words = 1
+		}
+	}
+	return words == 1 || len(text) < 8 || !opensText(text[:8])
 }
 
 func firstByte(text []byte) byte {

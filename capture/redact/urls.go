@@ -8,6 +8,7 @@ func (s scope) target(target []byte) (out []byte, same bool) {
 	rest, fragment, hasFragment := bytes.Cut(target, []byte("#"))
 	path, query, hasQuery := bytes.Cut(rest, []byte("?"))
 	path, same = s.userinfo(path)
+	out = make([]byte, 0, len(target)+64)
 	if path2, kept := s.within("path", inPath).text(path); !kept {
 		path, same = path2, false
 	}
@@ -37,8 +38,7 @@ func (s scope) fragment(text []byte) (out []byte, same bool) {
 func (s scope) within(part string, at location) scope {
 	s.at = at
 	if s.marks != nil {
-		s.marks.place = func() string { return "" }
-		s.marks.part = part
+		s.marks.name, s.marks.place, s.marks.part = nil, nil, part
 	}
 	return s
 }

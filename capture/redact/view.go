@@ -41,6 +41,9 @@ func (v *view) class(name []byte) Class {
 
 // named is what is done to the values under a name at a kind of place.
 func (v *view) named(name []byte, at location) treatment {
+	if len(name) < 3 && len(v.rules) == 0 {
+		return treatment{}
+	}
 	for _, r := range v.rules {
 		if r.Key != nil && r.in(at) && r.Key.Match(name) && r.Path == nil && r.Value == nil && r.Detector == None {
 			return r.treatment()
