@@ -33,6 +33,7 @@ type importCommand struct {
 	Port          []uint16      `placeholder:"PORT" help:"Port the service listens on: connections to it are inbound, all others outbound (pcap). Repeatable."`
 	MaxBody       capture.Bytes `env:"TAPEDECK_MAX_BODY" default:"1MiB" placeholder:"SIZE" help:"Keep at most this of each body; 0 keeps all. Default: ${default}."`
 	Redact        string        `env:"TAPEDECK_REDACT" default:"on" enum:"on,headers,off" help:"Replace what is sensitive by tokens, as capture does: on, headers or off."`
+	RedactRules   string        `env:"TAPEDECK_REDACT_RULES" placeholder:"FILE" help:"Rules for --redact on, in YAML (docs/redaction.md)."`
 	RedactionKey  string        `placeholder:"FILE" help:"File of the redaction key, made at first use. Default: redaction.key in --data."`
 	Output        string        `short:"o" enum:"text,json" default:"text" help:"text or json."`
 }
@@ -42,7 +43,7 @@ type importCommand struct {
 func (c *importCommand) Run(ctx context.Context, env *Env) error {
 	config := capture.Config{
 		Service: c.Service, Version: c.Version, Cluster: c.Cluster, Namespace: c.Namespace, Instance: c.Instance,
-		MaxBody: c.MaxBody, Redact: c.Redact, RedactionKey: c.RedactionKey,
+		MaxBody: c.MaxBody, Redact: c.Redact, RedactRules: c.RedactRules, RedactionKey: c.RedactionKey,
 	}
 	named := recordCommand{Config: config}
 	if err := named.fill(false); err != nil {

@@ -256,7 +256,7 @@ func (b *jsonBody) treated(t *frame) treatment {
 		return treatment{}
 	}
 	if len(b.rules) > 0 {
-		if r := b.pathRule(); r != nil {
+		if r := b.ruleAt(b.place()); r != nil {
 			return r.treatment()
 		}
 	}

@@ -26,7 +26,7 @@ func (s scope) message(b []byte, depth int) (out []byte, same bool) {
 		case 0:
 			value, kept = s.varint(value)
 		case 2:
-			value, kept = s.within("", inGRPC).field2(f.number, value, depth)
+			value, kept = s.field2(f.number, value, depth)
 		}
 		if !kept {
 			out = append(out, b[done:f.begin]...)
@@ -99,8 +99,8 @@ func (s scope) field2(number int, value []byte, depth int) (out []byte, same boo
 		s.marks.part = strings.TrimPrefix(above+"."+strconv.Itoa(number), ".")
 		defer func() { s.marks.part = above }()
 	}
-	if len(s.rules) > 0 {
-		if r := s.fieldRule(); r != nil {
+	if len(s.rules) > 0 && s.marks != nil {
+		if r := s.ruleAt(s.marks.part); r != nil {
 			return s.value(r.treatment(), value)
 		}
 	}

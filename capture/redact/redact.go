@@ -11,7 +11,7 @@
 //   - class.go, names.go: what is sensitive, by name
 //   - detect.go, keys.go: what is, by its looks
 //   - token.go, jwt.go, key.go: what stands for it
-//   - rules.go, view.go: the rules, and what they make of an exchange
+//   - rules.go, rulefile.go, view.go: the rules, and what they make of an exchange
 //   - fields.go, urls.go, body.go, json.go, form.go, multipart.go, xml.go,
 //     protobuf.go, message.go, window.go: where values stand
 //   - text.go, coding.go: what is within what
@@ -29,7 +29,6 @@ import (
 type Engine struct {
 	key      *Key
 	rules    *Rules
-	full     bool
 	workload *events.Workload
 
 	mu       sync.Mutex
@@ -53,7 +52,7 @@ func NewHeaders(key *Key) *Engine {
 // NewWith makes an engine with rules; those with a selector look at the
 // workload as well.
 func NewWith(key *Key, rules *Rules, w *events.Workload) *Engine {
-	e := &Engine{key: key, rules: rules, full: true, workload: w, views: map[uint64]*view{}}
+	e := &Engine{key: key, rules: rules, workload: w, views: map[uint64]*view{}}
 	if !rules.scoped() {
 		e.plain = newView(key, true, rules.pointers(), rules.off)
 	}

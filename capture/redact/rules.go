@@ -30,9 +30,8 @@ type Rule struct {
 	action   Action
 }
 
-func (r *Rule) in(at location) bool     { return r.at&at != 0 }
-func (r *Rule) treatment() treatment    { return treatment{r.class, r.action} }
-func (r *Rule) onPath(path string) bool { return r.Path != nil && r.Path.MatchString(path) }
+func (r *Rule) in(at location) bool  { return r.at&at != 0 }
+func (r *Rule) treatment() treatment { return treatment{r.class, r.action} }
 
 // Unknown says what becomes of bodies that nothing is known of.
 type Unknown uint8
@@ -106,27 +105,10 @@ func (e *Engine) unknown(x *events.Exchange) Unknown {
 	return ScanUnknown
 }
 
-// pathRule is the rule for the place of the value at hand.
-func (b *jsonBody) pathRule() *Rule {
-	var path string
-	for _, r := range b.rules {
-		if r.Path == nil || !r.in(b.at) {
-			continue
-		}
-		if path == "" {
-			path = b.place()
-		}
-		if r.onPath(path) {
-			return r
-		}
-	}
-	return nil
-}
-
-// fieldRule is the rule for the field of a protobuf message at hand.
-func (s scope) fieldRule() *Rule {
+// ruleAt is the rule for a place, nil for none.
+func (s scope) ruleAt(place string) *Rule {
 	for _, r := range s.rules {
-		if r.in(inGRPC) && s.marks != nil && r.onPath(s.marks.part) {
+		if r.Path != nil && r.in(s.at) && r.Path.MatchString(place) {
 			return r
 		}
 	}

@@ -25,7 +25,7 @@ func (s scope) deeper() scope { s.depth++; return s }
 // value replaces a value: whole when its name or a rule says so, else what
 // stands in it. same is true when nothing was.
 func (s scope) value(t treatment, value []byte) (out []byte, same bool) {
-	if t.class == None || t.action == Keep && t.class == None {
+	if t.class == None {
 		return s.text(value)
 	}
 	if t.action == Keep {

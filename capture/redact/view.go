@@ -22,9 +22,21 @@ func newView(key *Key, full bool, rules []*Rule, off map[Class]bool) *view {
 		}
 		v.classes[c] = treatment{c, action}
 	}
+	for _, r := range rules { // the first rule for a detector wins
+		if r.Detector != None && v.classes[r.Detector].action == defaultAction(off, r.Detector) {
+			v.classes[r.Detector] = r.treatment()
+		}
+	}
 	v.caches.New = func() any { return &nameCache{} }
 	v.bodies.New = func() any { return &jsonBody{scope: scope{view: v}, cache: v.caches.Get().(*nameCache)} }
 	return v
+}
+
+func defaultAction(off map[Class]bool, c Class) Action {
+	if off[c] {
+		return Keep
+	}
+	return Token
 }
 
 // detects says whether values are found by their looks.

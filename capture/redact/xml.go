@@ -60,6 +60,11 @@ func (x *xmlText) put(raw []byte, treat treatment) {
 	if bytes.IndexByte(inner, '&') >= 0 {
 		plain = []byte(html.UnescapeString(string(inner)))
 	}
+	if len(x.rules) > 0 {
+		if r := x.ruleAt(x.place()); r != nil {
+			treat = r.treatment()
+		}
+	}
 	redacted, same := x.value(treat, plain)
 	if same {
 		x.out = append(x.out, raw...)
