@@ -3,8 +3,6 @@ package capture
 import (
 	"bytes"
 	"hash"
-	"slices"
-	"strings"
 	"sync"
 
 	"tapedeck/capture/redact"
@@ -154,7 +152,7 @@ func (s *sink) endBody(long *longBody, x *events.Exchange, side events.Side) {
 	}
 	if long != nil {
 		long.end(body)
-		mark(x, side, long.redact)
+		long.redact.Mark(x, side)
 		return
 	}
 	original := body.Data
@@ -164,10 +162,10 @@ func (s *sink) endBody(long *longBody, x *events.Exchange, side events.Side) {
 		switch {
 		case r.Failed():
 			body.Data, body.Kept, body.Parts = nil, 0, nil
-			mark(x, side, r)
+			r.Mark(x, side)
 		case r.Changed():
 			s.replace(x, side, body)
-			mark(x, side, r)
+			r.Mark(x, side)
 		}
 	}
 	limit := s.recorder.limit()
@@ -205,29 +203,4 @@ func (s *sink) sum(original []byte) []byte {
 	}
 	mac.Write(original)
 	return mac.Sum(nil)
-}
-
-// mark notes what was redacted. A body whose coding was taken off is stored
-// without it, so its header does not speak of it either: the mark does.
-func mark(x *events.Exchange, side events.Side, r *redact.Body) {
-	if r == nil {
-		return
-	}
-	name := sideName(side)
-	if coding := r.Coding(); coding != "" {
-		redact.Add(x, redact.Mark{Place: name + ".header.Content-Encoding", Class: coding, Action: redact.ActionDecoded})
-		if side == events.Side_REQUEST {
-			x.Request.Headers = withoutCoding(x.Request.Headers)
-		} else {
-			x.Response.Headers = withoutCoding(x.Response.Headers)
-		}
-	}
-	for _, m := range r.Marks() {
-		m.Place = name + ".body." + m.Place
-		redact.Add(x, m)
-	}
-}
-
-func withoutCoding(headers []*events.Field) []*events.Field {
-	return slices.DeleteFunc(slices.Clone(headers), func(f *events.Field) bool { return strings.EqualFold(string(f.Name), "Content-Encoding") })
 }
