@@ -31,6 +31,7 @@ const (
 
 var (
 	uuidPattern     = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
+	wholeRedacted   = regexp.MustCompile(`^(?:[A-Za-z]+ )?td1_[0-9A-Za-z-]+_[0-9a-f]{32}$`) // a scheme is kept
 	redactedPattern = regexp.MustCompile(`td1_([0-9A-Za-z-]+)_[0-9a-f]{32}`)
 	prefixedPattern = regexp.MustCompile(`^[a-z]{2,8}[_-]([0-9A-Za-z]{8,})$`)
 	tokenPattern    = regexp.MustCompile(`^[0-9A-Za-z+/_=~-]{16,}$`)
@@ -102,9 +103,9 @@ func classifyWord(key, value string, recorded time.Time) Class {
 }
 
 // isRedactedValue knows tokens of every shape but UUIDs, which any service may
-// make, and dates and cards, whose digits stand for themselves in a test.
+// make and which are told apart as such.
 func isRedactedValue(value string) bool {
-	return wire.TokenClass(value) != "" && !uuidPattern.MatchString(value)
+	return wholeRedacted.MatchString(value) || wire.TokenClass(value) != "" && !uuidPattern.MatchString(value)
 }
 
 func isNear(t, recorded time.Time, key string) bool {
