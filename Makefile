@@ -10,7 +10,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X tapedeck/internal/service.version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build demo test test-race lint cross generate plugin plugin-test bench-path bench-redact test-faults fuzz tools database clean
+.PHONY: help build demo test test-race lint cross generate plugin plugin-test bench-path bench-redact test-faults test-upload fuzz tools database clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -64,6 +64,10 @@ bench-redact: ## redact exchanges of 2 KiB of JSON with the default rules, besid
 test-faults: build ## kill, pause and starve the services for FAULT_TIME (2m) and count; FAULT_SEED repeats
 	go build -o bin/faults ./e2e/faults
 	bin/faults
+
+UPLOAD_SIZE ?= 10GiB
+test-upload: ## relay and record one upload of UPLOAD_SIZE; prints its time and memory
+	UPLOAD_SIZE=$(UPLOAD_SIZE) go test -count 1 -timeout 30m -v -run TestLargeUpload ./capture
 
 FUZZTIME ?= 30s
 fuzz: ## run every fuzz target for FUZZTIME

@@ -63,6 +63,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tapedeck/capture/openapi"
 	"tapedeck/capture/redact"
 	"tapedeck/capture/spool"
 	"tapedeck/events"
@@ -95,6 +96,7 @@ type Service struct {
 	terms     terms
 	listeners []*listener
 	sources   string // folder of the ledgers
+	data      string
 	transparency
 
 	dissectors []*dissecting
@@ -113,13 +115,9 @@ type listener struct {
 // New checks the configuration, opens key and spool and binds every listener.
 func New(cfg Config, deps Deps) (*Service, error) {
 	cfg = cfg.withDefaults()
-	s := &Service{cfg: cfg, log: deps.Log, metrics: newMetrics(), protocols: deps.Protocols, sessions: map[*session]struct{}{}}
+	s := &Service{cfg: cfg, log: deps.Log, metrics: newMetrics(), protocols: deps.Protocols, data: deps.Data, sessions: map[*session]struct{}{}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
-	}
-	if s.protocols == nil {
-		calls := &grpc.Protocol{Tags: cfg.Tag}
-		s.protocols = []wire.Protocol{&http1.Protocol{Tags: cfg.Tag}, &http2.Protocol{Tags: cfg.Tag, Inner: []http2.Inner{calls}}}
 	}
 	s.own.local = map[netip.AddrPort]struct{}{}
 	routes, err := cfg.routes()
@@ -129,7 +127,12 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.openTerms(deps, routes); err != nil {
+	if s.protocols == nil {
+		if s.protocols, err = cfg.protocols(); err != nil {
+			return nil, err
+		}
+	}
+	if err := errors.Join(s.openTerms(deps, routes), cfg.keepDescriptors(deps.Data)); err != nil {
 		return nil, err
 	}
 	if err := s.wire(deps); err != nil {
@@ -143,6 +146,31 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	return s, nil
+}
+
+// protocols are those that are recognised, HTTP first.
+func (c *Config) protocols() ([]wire.Protocol, error) {
+	templates, err := c.templates()
+	if err != nil {
+		return nil, err
+	}
+	calls := &grpc.Protocol{Tags: c.Tag}
+	return []wire.Protocol{
+		&http1.Protocol{Tags: c.Tag, Templates: templates},
+		&http2.Protocol{Tags: c.Tag, Templates: templates, Inner: []http2.Inner{calls}},
+	}, nil
+}
+
+// templates are those of --openapi, nil without one.
+func (c *Config) templates() (wire.Templater, error) {
+	if len(c.OpenAPI) == 0 {
+		return nil, nil
+	}
+	t, err := openapi.Open(c.OpenAPI)
+	if err != nil {
+		return nil, err
+	}
+	return t.Template, nil
 }
 
 // wire makes the parts behind the relay.
@@ -163,6 +191,7 @@ func (s *Service) wire(deps Deps) error {
 	}
 	r, p := newRecorder(time.Now()), newPublisher()
 	r.workload, r.redactor, r.maxBody, r.age = cfg.workload(), redactor, int64(cfg.MaxBody), cfg.TapeAge
+	r.endpoints = newEndpoints(cfg.MaxEndpoints, s.log, s.metrics)
 	r.log, r.metrics, r.publish, r.spooled = s.log, s.metrics, p.take, store.Tapes
 	p.js, p.spool, p.lost, p.log, p.metrics = deps.JS, store, r.lost, s.log, s.metrics
 	p.stored, p.emptied = r.stored, s.settleSources

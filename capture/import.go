@@ -40,13 +40,18 @@ func NewImport(cfg Config, deps Deps, put PutTape) (*Import, error) {
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
+	r.endpoints = newEndpoints(cfg.MaxEndpoints, r.log, r.metrics)
 	r.publish = func(t *closedTape) {
 		if i.err == nil {
 			i.err = put(r.workload, t.id, t.bytes)
 		}
 	}
 	if deps.Protocols == nil {
-		deps.Protocols = []wire.Protocol{&http1.Protocol{Tags: cfg.Tag}}
+		templates, err := cfg.templates()
+		if err != nil {
+			return nil, err
+		}
+		deps.Protocols = []wire.Protocol{&http1.Protocol{Tags: cfg.Tag, Templates: templates}}
 	}
 	for _, p := range deps.Protocols {
 		i.protocols[p.Name()] = p

@@ -21,6 +21,7 @@ type metrics struct {
 	passedThrough *prometheus.CounterVec // by reason
 	caused        *prometheus.CounterVec // errors of clients, by reason
 	panics        prometheus.Counter
+	overflowed    prometheus.Counter
 	tapes         prometheus.Counter
 	tapeBytes     prometheus.Histogram
 	published     *prometheus.CounterVec // tapes, by way: fresh, spool
@@ -48,6 +49,7 @@ func newMetrics() *metrics {
 		passedThrough: counter("tls_passed_through_total", "Outbound TLS connections that were relayed unopened.", "reason"),
 		caused:        counter("errors_caused_total", "Errors that a client had because of us.", "reason"),
 		panics:        single("dissector_panics_total", "Connections whose recording ended with a panic of a dissector."),
+		overflowed:    single("overflowed_total", "Exchanges recorded with the endpoint {overflow}, and announcements of them."),
 		tapes:         single("tapes_total", "Tapes closed."),
 		tapeBytes: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "tapedeck", Subsystem: "capture", Name: "tape_bytes", Help: "Size of closed tapes.",
 			Buckets: prometheus.ExponentialBuckets(1<<10, 4, 6)}),
@@ -73,7 +75,7 @@ func (m *metrics) register(r prometheus.Registerer, p *publisher, b *budget, red
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "tapedeck", Subsystem: "capture", Name: name, Help: help}, f)
 	}
 	for _, c := range []prometheus.Collector{
-		m.exchanges, m.dropped, m.connections, m.relayed, m.refused, m.rejected, m.opened, m.passedThrough, m.caused, m.panics, m.tapes, m.tapeBytes, m.published, m.spooled, m.latency, m.publishing,
+		m.exchanges, m.dropped, m.connections, m.relayed, m.refused, m.rejected, m.opened, m.passedThrough, m.caused, m.panics, m.overflowed, m.tapes, m.tapeBytes, m.published, m.spooled, m.latency, m.publishing,
 		gauge("spool_bytes", "Size of the spool.", func() float64 { return float64(p.spool.Bytes()) }),
 		gauge("spool_tapes", "Tapes in the spool.", func() float64 { return float64(p.spool.Tapes()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "tapedeck", Subsystem: "capture", Name: "redaction_failures_total", Help: "Bodies, messages and heads of which only metadata is kept because redaction failed or took too long."},

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"tapedeck/events"
 )
 
 const (
@@ -38,21 +40,15 @@ type passthrough struct {
 
 	mu      sync.Mutex
 	learned map[visitor]refusal
+	fresh   chan refusal    // to be shared; what finds no room is at the next connection
 	ends    map[visitor]int // silent ends in a row; works: used once
 }
 
 // used stands for a client that has used a connection to a host.
 const used = -1
 
-// refusal is a line of the file.
-type refusal struct {
-	Host   string    `json:"host"`             // name:port
-	Client string    `json:"client,omitempty"` // "": every client
-	Reason string    `json:"reason"`
-	CA     string    `json:"ca,omitempty"`
-	Since  time.Time `json:"since"`
-	Until  time.Time `json:"until"`
-}
+// refusal is a line of the file, and a key that captures share.
+type refusal = events.Passthrough
 
 type memoryFile struct {
 	Version int       `json:"version"`
@@ -83,7 +79,7 @@ func (p pattern) match(host, port string) bool {
 }
 
 func openPassthrough(patterns []string, file, ca string) (*passthrough, error) {
-	p := &passthrough{soon: soon, file: file, ca: ca, ends: map[visitor]int{}}
+	p := &passthrough{soon: soon, file: file, ca: ca, fresh: make(chan refusal, 64), ends: map[visitor]int{}}
 	for _, s := range patterns {
 		parsed, err := parsePattern(s)
 		if err != nil {
@@ -155,8 +151,64 @@ func (p *passthrough) remember(who visitor, reason string, now time.Time) error 
 		r.CA = p.ca
 	}
 	p.learned[who] = r
+	select {
+	case p.fresh <- r:
+	default:
+	}
 	p.bound()
 	return p.save(now)
+}
+
+// learn takes what another capture has learned, for no longer than we would
+// remember it ourselves.
+func (p *passthrough) learn(r refusal, now time.Time) error {
+	if r.CA != "" && r.CA != p.ca {
+		return nil // the client has not seen ours
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if longest := now.Add(memoryAge).UTC(); r.Until.After(longest) {
+		r.Until = longest
+	}
+	key := visitor{r.Host, r.Client}
+	if known, ok := p.learned[key]; ok && !known.Since.Before(r.Since) {
+		return nil // our own, come back
+	}
+	p.learned[key] = r
+	p.bound()
+	return p.save(now)
+}
+
+// forget opens again what was deleted from what captures share, unless it was
+// learned since.
+func (p *passthrough) forget(key string, deleted time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for who, r := range p.learned {
+		if r.Key() == key && r.Since.Before(deleted) {
+			delete(p.learned, who)
+			return p.write(deleted)
+		}
+	}
+	return nil
+}
+
+// shared is what others may know as well.
+func (p *passthrough) shared(now time.Time) []refusal {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lasting(now)
+}
+
+// lasting is what is remembered for longer than a moment.
+func (p *passthrough) lasting(now time.Time) []refusal {
+	var all []refusal
+	for _, r := range p.learned {
+		if now.Before(r.Until) && r.Until.Sub(r.Since) > momentAge {
+			all = append(all, r)
+		}
+	}
+	return all
 }
 
 // bound forgets the oldest.
@@ -184,12 +236,12 @@ func (p *passthrough) save(now time.Time) error {
 		}
 	}
 	p.bound()
-	m := memoryFile{Version: 1}
-	for _, r := range p.learned {
-		if now.Before(r.Until) && r.Until.Sub(r.Since) > momentAge {
-			m.Learned = append(m.Learned, r)
-		}
-	}
+	return p.write(now)
+}
+
+// write replaces the file.
+func (p *passthrough) write(now time.Time) error {
+	m := memoryFile{Version: 1, Learned: p.lasting(now)}
 	slices.SortFunc(m.Learned, func(a, b refusal) int { return strings.Compare(a.Host+" "+a.Client, b.Host+" "+b.Client) })
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {

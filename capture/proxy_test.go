@@ -179,3 +179,16 @@ func TestHTTPProxyAndStaleConnections(t *testing.T) {
 		eventually(t, "closed at the origin", func() bool { return l.live.Load() == 0 })
 	}
 }
+
+// What two parsers could read in two ways is refused in a body too.
+func TestHTTPProxyRefusesDoubtfulBodies(t *testing.T) {
+	app := httptest.NewServer(http.HandlerFunc(answerPlainly))
+	defer app.Close()
+	c := start(t, Config{Outbound: []string{"0"}}, Deps{})
+	for _, body := range []string{"0\r\n\n", "0\r\nX: y\n\r\n", "0\r\nX: y\r\n z\r\n\r\n", "0\r\nX : y\r\n\r\n", "g\r\n", "2\nab\r\n0\r\n\r\n", "2\r\nabc\r\n0\r\n\r\n"} {
+		request := "POST http://" + address(app) + "/a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+		if got := talk(t, c.Addrs()[0].String(), []string{request}, false); !strings.HasPrefix(got.Client, "HTTP/1.1 400 ") || got.End != "EOF" {
+			t.Errorf("%q: the client sees %+v, want 400", body, got)
+		}
+	}
+}

@@ -28,14 +28,15 @@ const (
 // recorder is a source: it writes exchanges into tapes and counts. Everything
 // that begins is taped, dropped for a reason, or open.
 type recorder struct {
-	workload *events.Workload
-	redactor *redact.Engine // nil: off
-	maxBody  int64
-	age      time.Duration
-	log      *slog.Logger
-	metrics  *metrics
-	publish  func(*closedTape) // takes it; may wait
-	spooled  func() int        // tapes in the spool
+	workload  *events.Workload
+	redactor  *redact.Engine // nil: off
+	maxBody   int64
+	age       time.Duration
+	log       *slog.Logger
+	metrics   *metrics
+	publish   func(*closedTape) // takes it; may wait
+	spooled   func() int        // tapes in the spool
+	endpoints *endpoints        // nil: no bound
 
 	tally
 

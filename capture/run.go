@@ -35,6 +35,10 @@ func (s *Service) Run(ctx context.Context) error {
 	background.Go(func() { s.publisher.watch(watching) })
 	background.Go(func() { s.publisher.drain(watching) })
 	background.Go(func() { s.tick(watching) })
+	for _, address := range s.cfg.GRPCReflection {
+		background.Go(func() { s.reflect(watching, address) })
+	}
+	background.Go(func() { s.shareMemory(watching) })
 
 	err := s.accept(ctx)
 

@@ -200,7 +200,7 @@ func (s *sink) entry(x *events.Exchange) (*events.Entry, *events.Endpoint) {
 		end = r.LastByte
 	}
 	e.DurationUs = max(0, end-x.Request.FirstByte) / 1000
-	return e, d.Endpoint
+	return e, s.recorder.endpoints.bound(d.Endpoint)
 }
 
 func flags(x *events.Exchange) uint32 {

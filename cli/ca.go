@@ -46,15 +46,19 @@ func openCA(data string, file *string) (*ca.CA, error) {
 }
 
 // trustVariables are the environment of a program that trusts our authority
-// beside what it trusted before.
-func trustVariables(data, file string) ([]string, error) {
+// beside what it trusted before, and what a JVM must be told to.
+func trustVariables(data, file string) (variables, java []string, err error) {
 	authority, err := openCA(data, &file)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	bundle := filepath.Join(data, "ca-bundle.pem")
-	if err := authority.WriteBundle(bundle, os.Getenv); err != nil {
-		return nil, service.Hint(err, "--outbound-tls pass records TLS as connections, without opening it")
+	bundle, store := filepath.Join(data, "ca-bundle.pem"), filepath.Join(data, "ca-java.jks")
+	err = authority.WriteBundle(bundle, os.Getenv)
+	if err == nil {
+		err = ca.WriteJavaStore(store, bundle)
 	}
-	return ca.Variables(bundle), nil
+	if err != nil {
+		return nil, nil, service.Hint(err, "--outbound-tls pass records TLS as connections, without opening it")
+	}
+	return ca.Variables(bundle), ca.JavaTrust(store), nil
 }

@@ -289,3 +289,13 @@ func TestProxyOfARecordingCarriesItsUser(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+func TestJavaVariable(t *testing.T) {
+	options := javaProxy("me:secret@127.0.0.1:8081", true)
+	got := javaVariable(append(options, "-Djavax.net.ssl.trustStore=/a b/c.jks"), "-Xmx1g")
+	const want = `JAVA_TOOL_OPTIONS=-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=8081 -Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=8081` +
+		` -Dhttp.nonProxyHosts=localhost|127.*|[::1] "-Djavax.net.ssl.trustStore=/a b/c.jks" -Xmx1g`
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}

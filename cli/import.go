@@ -31,6 +31,8 @@ type importCommand struct {
 	Instance      string        `env:"TAPEDECK_INSTANCE" default:"import" help:"Instance of the service."`
 	Direction     string        `enum:"inbound,outbound" default:"inbound" help:"inbound: calls to the service; outbound: calls that it made. A file of tapedeck's own knows. Default: ${default}."`
 	Port          []uint16      `placeholder:"PORT" help:"Port the service listens on: connections to it are inbound, all others outbound (pcap). Repeatable."`
+	OpenAPI       []string      `name:"openapi" env:"TAPEDECK_OPENAPI" sep:"," placeholder:"[HOST=]FILE" help:"OpenAPI document whose paths are endpoints, as for capture. Repeatable."`
+	MaxEndpoints  uint          `env:"TAPEDECK_MAX_ENDPOINTS" default:"5000" help:"Endpoints at most; what is new beyond that has the endpoint {overflow}. 0: no bound. Default: ${default}."`
 	MaxBody       capture.Bytes `env:"TAPEDECK_MAX_BODY" default:"1MiB" placeholder:"SIZE" help:"Keep at most this of each body; 0 keeps all. Default: ${default}."`
 	Redact        string        `env:"TAPEDECK_REDACT" default:"on" enum:"on,headers,off" help:"Replace what is sensitive by tokens, as capture does: on, headers or off."`
 	RedactRules   string        `env:"TAPEDECK_REDACT_RULES" placeholder:"FILE" help:"Rules for --redact on, in YAML (docs/redaction.md)."`
@@ -43,7 +45,7 @@ type importCommand struct {
 func (c *importCommand) Run(ctx context.Context, env *Env) error {
 	config := capture.Config{
 		Service: c.Service, Version: c.Version, Cluster: c.Cluster, Namespace: c.Namespace, Instance: c.Instance,
-		MaxBody: c.MaxBody, Redact: c.Redact, RedactRules: c.RedactRules, RedactionKey: c.RedactionKey,
+		OpenAPI: c.OpenAPI, MaxEndpoints: c.MaxEndpoints, MaxBody: c.MaxBody, Redact: c.Redact, RedactRules: c.RedactRules, RedactionKey: c.RedactionKey,
 	}
 	named := recordCommand{Config: config}
 	if err := named.fill(false); err != nil {
@@ -90,7 +92,7 @@ func (c *importCommand) begin(ctx context.Context, s *stack, config capture.Conf
 	i := &importing{stack: s, store: &recorder{stack: s, workers: service.NewGroup(work)}, leftOut: map[string]int{}}
 	source := "/tapedeck/import/" + events.NewID(time.Now()).String()
 	var err error
-	i.tapes, err = capture.NewImport(config, capture.Deps{Data: s.Data, Log: s.log, Protocols: protocols()}, func(w *events.Workload, tape events.ID, b []byte) error {
+	i.tapes, err = capture.NewImport(config, capture.Deps{Data: s.Data, Log: s.log}, func(w *events.Workload, tape events.ID, b []byte) error {
 		return publishTape(work, s.js, source, w, tape, b)
 	})
 	if err != nil {

@@ -2,13 +2,24 @@ package cli
 
 import (
 	"encoding/json"
+	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	googlegrpc "google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/types/descriptorpb"
+
 	"tapedeck/archiver/tapes"
+	"tapedeck/capture"
 	"tapedeck/events"
 	"tapedeck/internal/service"
+	"tapedeck/wire/grpc"
 )
 
 // streamTape writes a stream of two segments and, when ended, its exchange.
@@ -99,6 +110,99 @@ func TestShowPrintsMessages(t *testing.T) {
 		}
 		if err := json.Unmarshal(out.Bytes(), &got); err != nil || len(got.Messages) != 4 || string(got.Messages[0].JSON) != `{"ask":1}` || got.Messages[2].From != "server" || got.Messages[2].Size != 4096 {
 			t.Errorf("ended %v: %v, %s", ended, err, out)
+		}
+	}
+}
+
+// callTape writes a unary call of gRPC's health service.
+func callTape(t *testing.T, folder string) events.ID {
+	t.Helper()
+	at := time.Now().Add(-time.Minute)
+	id, source, connection := events.NewID(at), events.NewID(at), events.NewID(at)
+	body := func(data string) *events.Body {
+		return &events.Body{Data: []byte(data), Size: int64(len(data)), Kept: int64(len(data))}
+	}
+	head := []*events.Field{{Name: []byte("content-type"), Value: []byte("application/grpc")}}
+	x := &events.Exchange{Id: id[:], Protocol: grpc.Name, Connection: &events.Connection{Id: connection[:]},
+		Request:  &events.Request{Method: "POST", Target: "/grpc.health.v1.Health/Check", Version: "HTTP/2.0", Headers: head, Body: body("\x00\x00\x00\x00\x06\x0a\x04cart")},
+		Response: &events.Response{Status: "200", Version: "HTTP/2.0", Headers: head, Body: body("\x00\x00\x00\x00\x02\x08\x01")}}
+	b := events.NewBuilder(at)
+	entry := &events.Entry{Id: id[:], Time: uint64(at.UnixNano()), Path: x.Request.Target, Status: "OK"}
+	endpoint := &events.Endpoint{Direction: events.Direction_INBOUND, Protocol: grpc.Name, Method: "Check", Template: x.Request.Target}
+	if err := b.AddExchange(entry, endpoint, x); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := b.Close(&events.Header{SourceId: source[:], Number: 1, ClosedAt: time.Now().UnixNano(), Workload: &events.Workload{Cluster: "local", Namespace: "default", Service: "shop"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tape, err := events.ParseTape(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive, err := tapes.Open(t.Context(), folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := archive.PutTape(t.Context(), tape); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// The messages of a call have numbers for names, until descriptors are there:
+// given, kept by capture, or from the server.
+func TestShowNamesTheFieldsOfCalls(t *testing.T) {
+	folder, kept, empty := t.TempDir(), t.TempDir(), t.TempDir()
+	id := callTape(t, folder)
+	set := &descriptorpb.FileDescriptorSet{File: []*descriptorpb.FileDescriptorProto{protodesc.ToFileDescriptorProto(grpc_health_v1.File_grpc_health_v1_health_proto)}}
+	if err := grpc.WriteSet(capture.DescriptorsFolder(kept), set); err != nil {
+		t.Fatal(err)
+	}
+	files, _ := filepath.Glob(filepath.Join(capture.DescriptorsFolder(kept), "*"))
+	server := googlegrpc.NewServer()
+	grpc_health_v1.RegisterHealthServer(server, health.NewServer())
+	reflection.Register(server)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	defer func() { server.Stop(); <-served }()
+	const named, numbered = `message {"status":"SERVING"}`, `message {"1":1}`
+	for name, test := range map[string]struct {
+		data string
+		from descriptorFlags
+		want string
+	}{
+		"none":       {empty, descriptorFlags{}, numbered},
+		"kept":       {kept, descriptorFlags{}, named},
+		"files":      {empty, descriptorFlags{GRPCDescriptors: files}, named},
+		"reflection": {empty, descriptorFlags{GRPCReflection: []string{l.Addr().String()}}, named},
+	} {
+		show := trafficShow{ID: id.String(), Flags: service.Flags{Archive: folder, Data: test.data}, descriptorFlags: test.from}
+		env, out := captured()
+		if err := show.Run(t.Context(), env); err != nil || !strings.Contains(out.String(), "◀ "+test.want) || strings.Contains(out.String(), "00000000") {
+			t.Errorf("%s: %v, no %q in\n%s", name, err, test.want, out)
+		}
+		env, out = captured()
+		show.Output = "json"
+		if err := show.Run(t.Context(), env); err != nil || !strings.Contains(out.String(), `"json":`+strings.TrimPrefix(test.want, "message ")) || !strings.Contains(out.String(), `"size":2`) {
+			t.Errorf("%s, as JSON: %v\n%s", name, err, out)
+		}
+	}
+	show := trafficShow{ID: id.String(), Flags: service.Flags{Archive: folder, Data: empty}, descriptorFlags: descriptorFlags{GRPCDescriptors: []string{"/nowhere"}}}
+	env, _ := captured()
+	if err := show.Run(t.Context(), env); err == nil || service.HintOf(err) == "" {
+		t.Errorf("a missing file: %v", err)
+	}
+}
+
+func TestListShowsOperations(t *testing.T) {
+	for template, want := range map[string]string{"/graphql query GetCart": "/graphql query GetCart", "/graphql": "/graphql", "{overflow}": "/graphql"} {
+		if got := listedPath(&events.Row{Path: "/graphql", Template: template}); got != want {
+			t.Errorf("%s: got %q, want %q", template, got, want)
 		}
 	}
 }

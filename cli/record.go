@@ -197,7 +197,7 @@ func (r *recorder) advise(env *Env, rows []events.Row) {
 	if r.proxy() == "" {
 		fmt.Fprint(w, "  - there was no --outbound LISTEN to be its proxy\n")
 	}
-	fmt.Fprint(w, `  - proxy variables do nothing for localhost in Go, and Node reads them from version 24 on only
+	fmt.Fprint(w, `  - proxy variables do nothing for localhost in Go, and Node's fetch reads them from version 24 on only
   - a program may read no proxy variables, or was not started by us (-- CMD)
   - calls by TLS are opened for a program behind "--" only, or with --outbound-tls open
 Try it with each dependency by name, and point the service at LISTEN instead:

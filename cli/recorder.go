@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -192,14 +193,13 @@ func userInfo(credentials string) string {
 // variables are the environment of CMD. What is recorded by its own listener
 // does not pass the proxy as well.
 func (r *recorder) variables() ([]string, error) {
-	var out, direct []string
+	var out, java, direct []string
 	for _, c := range r.configs {
 		if c.OutboundTLS == "open" && out == nil {
-			trust, err := trustVariables(r.stack.Data, c.CA)
-			if err != nil {
+			var err error
+			if out, java, err = trustVariables(r.stack.Data, c.CA); err != nil {
 				return nil, err
 			}
-			out = trust
 		}
 		for _, o := range c.Outbound {
 			if listen, _, fixed := strings.Cut(o, "="); fixed {
@@ -210,6 +210,10 @@ func (r *recorder) variables() ([]string, error) {
 	}
 	if p := r.proxy(); p != "" {
 		out = append(out, proxyVariables(p, direct...)...)
+		java = append(javaProxy(p, direct != nil), java...)
+	}
+	if java != nil {
+		out = append(out, javaVariable(java, os.Getenv("JAVA_TOOL_OPTIONS")))
 	}
 	return out, nil
 }

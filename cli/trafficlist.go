@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"tapedeck/events"
 	"tapedeck/internal/service"
+	"tapedeck/wire/grpc"
 )
 
 type trafficList struct {
@@ -69,7 +71,7 @@ func rowCells(r *events.Row) []cell {
 		{text: r.Service}, {text: arrow, color: faint},
 		{text: statusText(r), color: classColor(r.Class)},
 		{text: shortDuration(r.Duration), right: true}, {text: shortBytes(r.RequestBytes + r.ResponseBytes), right: true},
-		{text: printable([]byte(r.Method))}, {text: printable([]byte(host))}, {text: printable([]byte(r.Path))},
+		{text: printable([]byte(r.Method))}, {text: printable([]byte(host))}, {text: printable([]byte(listedPath(r)))},
 	}
 }
 
@@ -79,10 +81,20 @@ func shortID(id events.ID) string {
 	return s[len(s)-8:]
 }
 
+// listedPath is the path, and of GraphQL the operation: that is in the template.
+func listedPath(r *events.Row) string {
+	if _, operation, ok := strings.Cut(r.Template, " "); ok {
+		return r.Path + " " + operation
+	}
+	return r.Path
+}
+
 type trafficShow struct {
 	service.Flags `group:"Stores:"`
 	ID            string `arg:"" help:"The exchange's id, or the end of it that the list prints."`
 	Output        string `short:"o" enum:"text,json" default:"text" help:"text or json."`
+
+	descriptorFlags `embed:""`
 }
 
 func (c *trafficShow) Run(ctx context.Context, env *Env) error {
@@ -96,9 +108,15 @@ func (c *trafficShow) Run(ctx context.Context, env *Env) error {
 		return err
 	}
 	x, messages, err := from.shown(ctx, r)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	if r.Protocol == grpc.Name {
+		if messages, err = c.call(ctx, &r, x, messages); err != nil {
+			return err
+		}
+	}
+	switch {
 	case c.Output == "json":
 		return printJSON(env.Stdout, exchangeJSON(&r, x, messages))
 	case x == nil:
@@ -107,4 +125,27 @@ func (c *trafficShow) Run(ctx context.Context, env *Env) error {
 		printExchange(env, &r, x, messages)
 	}
 	return nil
+}
+
+// call reads the messages of a gRPC call.
+func (c *trafficShow) call(ctx context.Context, r *events.Row, x *events.Exchange, messages []*events.Message) ([]*events.Message, error) {
+	d, err := c.descriptorFlags.open(ctx, c.Data)
+	if err != nil {
+		return nil, err
+	}
+	if x != nil && len(messages) == 0 {
+		messages = grpc.Messages(x, nil)
+	}
+	messages = callMessages(d, r.Path, messages)
+	if c.Output == "json" {
+		return messages, nil
+	}
+	if len(messages) > 0 { // the bodies are their first ones
+		for _, b := range []*events.Body{x.GetRequest().GetBody(), x.GetResponse().GetBody()} {
+			if b != nil {
+				b.Data = nil
+			}
+		}
+	}
+	return forPeople(messages), nil
 }

@@ -1,6 +1,14 @@
 package wire
 
-import "strings"
+import (
+	"strings"
+
+	"tapedeck/events"
+)
+
+// Templater knows templates that somebody has written down: that of a path, as
+// a pure function. ok is false for a path that is not among them.
+type Templater func(d events.Direction, host, path string) (template string, ok bool)
 
 // The classes of volatile text: what Class answers and templates contain.
 const (

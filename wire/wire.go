@@ -109,7 +109,7 @@ type Description struct {
 type Signature struct {
 	Exact [32]byte // method, path, query and body as they are
 	Shape [32]byte // with volatile values (times, ids, tokens) replaced by their class
-	Route [32]byte // method and path template only
+	Route [32]byte // method and path template (of GraphQL, with the operation) only
 }
 
 // Client sends recorded requests to a target, over connections of its own.

@@ -8,6 +8,9 @@ missing=
 need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 need curl curl
 need git git
+need java default-jdk-headless # runs a source file: e2e/programs
+need /usr/bin/python3 python3
+/usr/bin/python3 -c 'import requests' 2>/dev/null || missing="$missing python3-requests"
 if [ "$(uname -s)" = Linux ] && [ "$(id -u)" = 0 ]; then # capture's transparent mode, in namespaces of the test
 	need ip iproute2
 	need nft nftables
@@ -16,6 +19,11 @@ if [ "$(uname -s)" = Linux ] && [ "$(id -u)" = 0 ]; then # capture's transparent
 fi
 if grep -qs '^ID=debian' /etc/os-release; then # Ubuntu has it as a snap only
 	need chromium chromium
+fi
+nginx=
+if [ "$(uname -s)" = Linux ] && ! command -v nginx >/dev/null 2>&1 && [ ! -x /usr/sbin/nginx ]; then # not in the path of an ordinary user
+	nginx=nginx
+	missing="$missing nginx"
 fi
 [ -d /usr/share/zoneinfo ] || missing="$missing tzdata"
 
@@ -32,4 +40,17 @@ echo "installing:$missing"
 # shellcheck disable=SC2086
 $as apt-get update -qq
 # shellcheck disable=SC2086
-DEBIAN_FRONTEND=noninteractive $as apt-get install -y -qq --no-install-recommends $missing >/dev/null
+install() { DEBIAN_FRONTEND=noninteractive $as apt-get install -y -qq --no-install-recommends $missing >/dev/null; }
+if [ -z "$nginx" ] || [ -e /usr/sbin/policy-rc.d ]; then
+	install
+	exit
+fi
+# The tests run an nginx of their own: the package's is not to listen on port
+# 80, now or after the next boot.
+printf '#!/bin/sh\nexit 101\n' | $as tee /usr/sbin/policy-rc.d >/dev/null
+trap '$as rm -f /usr/sbin/policy-rc.d' EXIT
+$as chmod 755 /usr/sbin/policy-rc.d
+install
+if command -v systemctl >/dev/null 2>&1; then
+	$as systemctl disable --quiet nginx 2>/dev/null || true
+fi

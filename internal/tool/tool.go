@@ -23,12 +23,15 @@ type Tool struct {
 
 // The tools.
 var (
-	VersityGW = Tool{"github.com/versity/versitygw/cmd/versitygw", "v1.8.0"} // an S3 server
-	NATS      = Tool{"github.com/nats-io/natscli/nats", "v0.5.1"}            // the NATS command line
+	VersityGW = Tool{"github.com/versity/versitygw/cmd/versitygw", "v1.8.0"}  // an S3 server
+	NATS      = Tool{"github.com/nats-io/natscli/nats", "v0.5.1"}             // the NATS command line
+	GRPCurl   = Tool{"github.com/fullstorydev/grpcurl/cmd/grpcurl", "v1.9.4"} // a gRPC client
+	// H2spec is a conformance test of HTTP/2 servers. Later versions are no modules.
+	H2spec = Tool{"github.com/summerwind/h2spec/cmd/h2spec", "v2.2.1+incompatible"}
 )
 
 // All tools, for an installation ahead of the tests.
-var All = []Tool{VersityGW, NATS}
+var All = []Tool{VersityGW, NATS, GRPCurl, H2spec}
 
 // Name is the program's name.
 func (t Tool) Name() string { return path.Base(t.Package) }

@@ -96,6 +96,31 @@ func TestMatcherDoesNotAnswerForOthers(t *testing.T) {
 	}
 }
 
+// All of GraphQL has one path. An operation never gets another one's answer.
+func TestMatcherTellsOperationsApart(t *testing.T) {
+	r := newRecorder()
+	ask := func(operation string, id int) string {
+		return fmt.Sprintf(`{"query":"%s { node }","variables":{"order_id":%d}}`, operation, id)
+	}
+	for n := 1041; n < 1044; n++ { // ids that the service makes up, so that they are volatile
+		r.turn()
+		r.outbound("api.test", "POST", "/graphql", ask("query GetCart", n), 200, fmt.Sprintf(`{"data":{"cart":{"order_id":%d}}}`, n))
+		r.outbound("api.test", "POST", "/graphql", ask("mutation Pay", n), 200, fmt.Sprintf(`{"data":{"paid":{"order_id":%d}}}`, n))
+		r.inbound("POST", "/orders", nil, `{"items":[]}`, 201, nil, fmt.Sprintf(`{"order_id":%d}`, n))
+	}
+	m := r.matcher(t, "api.test")
+	for operation, want := range map[string]string{"query GetCart": "cart", "mutation Pay": "paid"} {
+		live := call("POST", "/graphql", ask(operation, 7))
+		got := m.Match(live)
+		if got.Level != Shape || !strings.Contains(string(got.Mock.Answer(live).Body.Data), want) {
+			t.Errorf("%s: match %+v, want the shape of %s", operation, got, want)
+		}
+	}
+	if got := m.Match(call("POST", "/graphql", ask("mutation Refund", 1041))); got.Level != Miss {
+		t.Errorf("another operation: level %s, want a miss", got.Level)
+	}
+}
+
 func TestMatcherGivesEqualRequestsTheirAnswersInOrder(t *testing.T) {
 	r := newRecorder()
 	for _, state := range []string{"queued", "running", "done"} {

@@ -23,6 +23,7 @@ import (
 
 	"tapedeck/events"
 	"tapedeck/internal/wiretest"
+	"tapedeck/wire"
 )
 
 // echo is a service with a method of each kind, put together by hand.
@@ -78,9 +79,8 @@ var echo = grpc.ServiceDesc{
 	},
 }
 
-// talk has calls with a real server through a relay and returns what a
-// dissector finds of them, in pieces of any size.
-func talk(t *testing.T, calls func(c *grpc.ClientConn)) *wiretest.Sink {
+// recordedTalk has calls with a real server through a relay.
+func recordedTalk(t *testing.T, calls func(c *grpc.ClientConn)) []wiretest.Chunk {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -98,7 +98,13 @@ func talk(t *testing.T, calls func(c *grpc.ClientConn)) *wiretest.Sink {
 	}
 	defer c.Close()
 	calls(c)
-	chunks := relay.Connections(1, func() { c.Close() })[0]
+	return relay.Connections(1, func() { c.Close() })[0]
+}
+
+// talk returns what a dissector finds of calls, in pieces of any size.
+func talk(t *testing.T, calls func(c *grpc.ClientConn)) *wiretest.Sink {
+	t.Helper()
+	chunks := recordedTalk(t, calls)
 	whole := wiretest.Dissect(&Protocol{}, chunks, 1<<20)
 	whole.Check(t)
 	for _, n := range []int{1, 7, 1000} {
@@ -281,5 +287,34 @@ func TestCancelledAndLong(t *testing.T) {
 		if got := s.Whole(unary, side); !strings.HasSuffix(string(got), long) {
 			t.Errorf("%s: %d bytes, want %d", side, len(got), len(long)+10)
 		}
+	}
+}
+
+// A connection that is seen from its middle on has lost what its heads refer
+// to: its calls are gaps, never guesses.
+func TestMidwayIsAGap(t *testing.T) {
+	chunks := recordedTalk(t, func(c *grpc.ClientConn) {
+		for range 3 {
+			if err := c.Invoke(t.Context(), "/demo.v1.Echo/Say", wrapperspb.String("a"), &wrapperspb.StringValue{}); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	calls := 0
+	for skip := 1; skip < len(chunks); skip++ {
+		s := wiretest.Dissect(&Protocol{}, chunks[skip:], 1<<20)
+		s.Check(t)
+		for _, x := range s.Ended {
+			calls++
+			if !strings.HasPrefix(x.Failure, wire.FailureGap) && x.Request.Target != "/demo.v1.Echo/Say" {
+				t.Errorf("without the first %d pieces: %v", skip, x)
+			}
+			if x.Protocol == Name && x.Request.Target != "/demo.v1.Echo/Say" {
+				t.Errorf("without the first %d pieces, a call of %q", skip, x.Request.Target)
+			}
+		}
+	}
+	if calls == 0 {
+		t.Error("nothing was dissected")
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"tapedeck/events"
 	"tapedeck/wire"
+	"tapedeck/wire/graphql"
 	"tapedeck/wire/websocket"
 )
 
@@ -22,12 +23,13 @@ func (p *Protocol) Describe(x *events.Exchange) wire.Description {
 	}
 	marks := wire.ReadMarks(r.Headers, p.Tags)
 	path := clip(Path(r.Target), maxPath)
+	host, operation := hostOf(x, r), graphql.Operation(r)
 	d := wire.Description{
 		Endpoint: &events.Endpoint{
 			Direction: x.Direction, Protocol: Name,
-			Host:     hostOf(x, r),
+			Host:     host,
 			Method:   clip(r.Method, maxMethod),
-			Template: template(path),
+			Template: withOperation(p.template(x.Direction, host, path), operation),
 			Replay:   marks.ReplayID != "",
 		},
 		Path: path, Class: class(x), Session: wire.Session(r.Headers),
@@ -35,6 +37,9 @@ func (p *Protocol) Describe(x *events.Exchange) wire.Description {
 	}
 	if x.Response != nil {
 		d.Status = x.Response.Status
+	}
+	if operation != "" && d.Class == events.StatusClass_OK && graphql.HasErrors(x.Response) {
+		d.Class = events.StatusClass_SERVER // GraphQL says it in the body alone
 	}
 	if x.Protocol == websocket.Name {
 		d.Endpoint.Protocol, d.Status, d.Class = websocket.Name, websocket.Status(x), websocket.Class(x)
@@ -57,6 +62,24 @@ func Path(target string) string {
 		return rest[i:]
 	}
 	return "/"
+}
+
+// template is the one that is written down, else the shape of the path.
+func (p *Protocol) template(d events.Direction, host, path string) string {
+	if p.Templates != nil {
+		if written, ok := p.Templates(d, host, path); ok {
+			return written
+		}
+	}
+	return template(path)
+}
+
+// withOperation is the template of a GraphQL request: /graphql query GetCart.
+func withOperation(template, operation string) string {
+	if operation == "" {
+		return template
+	}
+	return template + " " + operation
 }
 
 // template leaves alone what is no path: an authority, "*".

@@ -20,6 +20,16 @@ func exchangeOf(t *testing.T, request, response string) *events.Exchange {
 	return c.ended[0]
 }
 
+// graphQL is a request for an operation.
+func graphQL(document string) string {
+	body := fmt.Sprintf(`{"query":%q,"variables":{"id":17}}`, document)
+	return fmt.Sprintf("POST /api HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+}
+
+func answered(body string) string {
+	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+}
+
 func TestDescribe(t *testing.T) {
 	for _, test := range []struct{ request, response, want string }{
 		{"GET /users/7/x?y=1 HTTP/1.1\r\nHost: Shop:80\r\n\r\n", ok, "shop GET /users/{id}/x /users/7/x 200 ok"},
@@ -30,6 +40,9 @@ func TestDescribe(t *testing.T) {
 		{"GET /a HTTP/1.1\r\nHost: x\r\nbad\r\n\r\n", "HTTP/1.1 400 Bad\r\n\r\n", " GET /a /a 400 client"},
 		{"GET http://h:1/p/9?q HTTP/1.1\r\nHost: x\r\n\r\n", ok, "x GET /p/{id} /p/9 200 ok"},
 		{"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", ok, "x OPTIONS * * 200 ok"},
+		{graphQL("query GetCart { cart }"), answered(`{"data":{}}`), "x POST /api query GetCart /api 200 ok"},
+		{graphQL("mutation Add { add }"), answered(`{"errors":[{}],"data":null}`), "x POST /api mutation Add /api 200 server"},
+		{graphQL("red shoes"), answered(`{"errors":[{}]}`), "x POST /api /api 200 ok"},
 		{"CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n", "h:443 CONNECT h:443 h:443 200 ok"},
 	} {
 		d := (&Protocol{}).Describe(exchangeOf(t, test.request, test.response))
@@ -39,6 +52,22 @@ func TestDescribe(t *testing.T) {
 		}
 		if d.Endpoint.Protocol != "http" || d.Endpoint.Direction != events.Direction_INBOUND || d.Endpoint.Replay {
 			t.Errorf("%q: endpoint %v", test.request, d.Endpoint)
+		}
+	}
+}
+
+// A written template stands for the shape; what else there is stays.
+func TestWrittenTemplates(t *testing.T) {
+	p := &Protocol{Templates: func(d events.Direction, host, path string) (string, bool) {
+		return "/users/{name}", d == events.Direction_INBOUND && host == "shop" && path == "/users/alice"
+	}}
+	for target, want := range map[string]string{"/users/alice?x=1": "/users/{name}", "/users/alice/7": "/users/alice/{id}", "*": "*"} {
+		x := exchangeOf(t, "GET "+target+" HTTP/1.1\r\nHost: shop:80\r\n\r\n", ok)
+		if got := p.Describe(x).Endpoint.Template; got != want {
+			t.Errorf("%s: got %s, want %s", target, got, want)
+		}
+		if p.Signature(x) != (&Protocol{}).Signature(x) {
+			t.Errorf("%s: the signature, which a mock server makes without documents, differs", target)
 		}
 	}
 }
@@ -87,6 +116,8 @@ func TestSignature(t *testing.T) {
 		{"broken JSON", body("/a", `{"q":1`), body("/a", `{"q":2`), false, false, true},
 		{"other path", body("/a", ``), body("/b", ``), false, false, false},
 		{"other method", "GET /a HTTP/1.1\r\n\r\n", "PUT /a HTTP/1.1\r\n\r\n", false, false, false},
+		{"GraphQL, laid out differently", graphQL("query A { a }"), graphQL("query A {\n a\n}"), false, false, true},
+		{"GraphQL, another operation", graphQL("query A { a }"), graphQL("query B { a }"), false, false, false},
 		{"a query is not a body", body("/a?b", ``), body("/a", `b`), false, false, true},
 	} {
 		a, b := sign(test.a), sign(test.b)

@@ -23,7 +23,8 @@ const Name = "http"
 
 // Protocol is HTTP/1.x.
 type Protocol struct {
-	Tags []string // names of headers that become tags
+	Tags      []string       // names of headers that become tags
+	Templates wire.Templater // nil: the shape of a path is all there is
 }
 
 var _ wire.Protocol = (*Protocol)(nil)

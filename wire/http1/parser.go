@@ -50,11 +50,12 @@ const (
 )
 
 var (
-	errHeadSize   = errors.New("head is longer than 128 KiB")
-	errTrailers   = errors.New("trailers are longer than 16 KiB")
-	errChunkLine  = errors.New("chunk size is no number")
-	errChunkEnd   = errors.New("chunk is longer than its size")
-	errChunkTotal = errors.New("chunk size is too large")
+	errHeadSize    = errors.New("head is longer than 128 KiB")
+	errTrailerLine = errors.New("trailer that two parsers could read in two ways")
+	errTrailers    = errors.New("trailers are longer than 16 KiB")
+	errChunkLine   = errors.New("chunk size is no number")
+	errChunkEnd    = errors.New("chunk is longer than its size")
+	errChunkTotal  = errors.New("chunk size is too large")
 )
 
 // parser finds the messages in the bytes of one side of a connection. However
@@ -289,6 +290,8 @@ func (p *parser) nextTrailers(b []byte) (int, found) {
 	p.buf = append(p.buf, b...)
 	end, line := scanLines(p.buf, p.line)
 	switch {
+	case end > 0 && p.strict && (&head{}).parseFields(p.buf[:end], true) != nil:
+		return end - before, p.bad(errTrailerLine)
 	case end > 0:
 		p.trailers = p.buf[:end]
 		p.buf, p.line, p.state = p.buf[end:end], 0, inHead

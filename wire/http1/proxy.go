@@ -216,8 +216,10 @@ func (p *Proxy) exchange(upstream net.Conn, authority string, h *head) bool {
 	if !keep {
 		p.drop(authority)
 	}
-	err := p.bodySent(sent)
-	if err != nil {
+	if err := p.bodySent(sent); err != nil {
+		if p.parser.err != nil && !a.begun {
+			WriteRefusal(p.client, http.StatusBadRequest, err.Error())
+		}
 		return false
 	}
 	return keep && keepsAlive(string(h.third), h.fields)

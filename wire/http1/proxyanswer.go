@@ -13,6 +13,7 @@ type proxyAnswer struct {
 	to      io.Writer
 	from    io.Reader
 	parser  parser
+	begun   bool // the client has seen some of it
 	closing bool // the server closes after it
 }
 
@@ -23,6 +24,7 @@ func (a *proxyAnswer) relay() (keep, switched bool) {
 	buf := make([]byte, proxyBuffer)
 	for {
 		n, err := a.from.Read(buf)
+		a.begun = a.begun || n > 0
 		end := false
 		for b := buf[:n]; len(b) > 0 && !end || a.parser.state == inEnd && !end; {
 			m, f := a.parser.next(b)

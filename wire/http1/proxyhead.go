@@ -38,7 +38,6 @@ func absoluteForm(target []byte) (authority, origin string, ok bool) {
 	if i := strings.LastIndexByte(host, '@'); i >= 0 {
 		host = host[i+1:] // for us, not for the origin
 	}
-	origin, _, _ = strings.Cut(origin, "#")
 	if !strings.HasPrefix(origin, "/") {
 		origin = "/" + origin
 	}

@@ -12,6 +12,7 @@ import (
 
 	"tapedeck/events"
 	"tapedeck/wire"
+	"tapedeck/wire/graphql"
 )
 
 // Signature hashes what a recorded answer depends on: method, target and body.
@@ -26,11 +27,11 @@ func (*Protocol) Signature(x *events.Exchange) wire.Signature {
 	if _, q, ok := strings.Cut(r.Target, "?"); ok {
 		query = q
 	}
-	body := r.Body.GetData()
+	body, route := r.Body.GetData(), withOperation(template(path), graphql.Operation(r))
 	return wire.Signature{
 		Exact: sum(r.Method, path, query, string(body)),
-		Shape: sum(r.Method, template(path), shapeOfQuery(query), shapeOfBody(body)),
-		Route: sum(r.Method, template(path)),
+		Shape: sum(r.Method, route, shapeOfQuery(query), shapeOfBody(body)),
+		Route: sum(r.Method, route),
 	}
 }
 

@@ -91,6 +91,39 @@ var dissections = []struct {
 		t.server.data(2, true, "pushed")
 		t.server.headers(1, true, ":status: 200", "x-new: entry")
 	}, []string{`GET /a "" > 200 ""`}},
+	{"push in pieces, refused by the client", func(t *talk) {
+		t.ask(1, true, "GET", "/a")
+		block := t.server.encode(":method: GET", ":scheme: http", ":authority: shop", ":path: /style", "x-new: entry")
+		t.server.frame.WritePushPromise(http2.PushPromiseParam{StreamID: 1, PromiseID: 2, BlockFragment: block[:5]})
+		t.server.frame.WriteContinuation(1, true, block[5:])
+		t.server.say()
+		t.client.reset(2, http2.ErrCodeRefusedStream)
+		t.server.headers(1, true, ":status: 200", "x-new: entry")
+	}, []string{`GET /a "" > 200 ""`}},
+	{"graceful go away", func(t *talk) {
+		t.ask(1, true, "GET", "/a")
+		t.server.frame.WriteGoAway(1<<31-1, http2.ErrCodeNo, nil) // "no more, please": nothing is lost yet
+		t.server.say()
+		t.ask(3, true, "GET", "/b") // crossed it
+		t.server.frame.WriteGoAway(3, http2.ErrCodeNo, nil)
+		t.server.say()
+		t.answer(1, "200", "ok")
+		t.answer(3, "200", "ok")
+	}, []string{`GET /a "" > 200 "ok"`, `GET /b "" > 200 "ok"`}},
+	{"go away of a server that fails", func(t *talk) {
+		t.ask(1, true, "GET", "/a")
+		t.server.headers(1, false, ":status: 200")
+		t.ask(3, true, "GET", "/b")
+		t.server.frame.WriteGoAway(1, http2.ErrCodeEnhanceYourCalm, []byte("too_many_pings"))
+		t.server.say()
+		t.close(events.Side_RESPONSE, syscall.ECONNRESET)
+	}, []string{`GET /b "" ! not processed by server: ENHANCE_YOUR_CALM`, `GET /a "" > 200 "" ! response cut off: reset by peer`}},
+	{"go away of the client", func(t *talk) {
+		t.ask(1, true, "GET", "/a")
+		t.client.frame.WriteGoAway(0, http2.ErrCodeNo, nil)
+		t.client.say()
+		t.answer(1, "200", "ok")
+	}, []string{`GET /a "" > 200 "ok"`}},
 	{"table sizes", func(t *talk) {
 		t.ask(1, true, "GET", "/a")
 		t.client.hpack.SetMaxDynamicTableSizeLimit(64 << 10)

@@ -35,8 +35,9 @@ const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 // Protocol is HTTP/2.
 type Protocol struct {
-	Tags  []string // names of headers that become tags
-	Inner []Inner  // protocols that travel on its streams
+	Tags      []string       // names of headers that become tags
+	Templates wire.Templater // as in http1.Protocol
+	Inner     []Inner        // protocols that travel on its streams
 }
 
 // Inner is a protocol whose exchanges are HTTP/2 streams.
@@ -116,7 +117,7 @@ func (p *Protocol) Describe(x *events.Exchange) wire.Description {
 	if inner := p.inner(x); inner != nil {
 		return inner.Describe(x)
 	}
-	return (&http1.Protocol{Tags: p.Tags}).Describe(x)
+	return (&http1.Protocol{Tags: p.Tags, Templates: p.Templates}).Describe(x)
 }
 
 // Signature is the same for a request whichever version carries it.
