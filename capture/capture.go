@@ -63,6 +63,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tapedeck/capture/cause"
 	"tapedeck/capture/openapi"
 	"tapedeck/capture/redact"
 	"tapedeck/capture/spool"
@@ -189,9 +190,15 @@ func (s *Service) wire(deps Deps) error {
 	for range runtime.GOMAXPROCS(0) {
 		s.dissectors = append(s.dissectors, newDissecting(s.budget, s.panicked))
 	}
+	for _, d := range s.dissectors {
+		d.all = s.dissectors
+	}
 	r, p := newRecorder(time.Now()), newPublisher()
 	r.workload, r.redactor, r.maxBody, r.age = cfg.workload(), redactor, int64(cfg.MaxBody), cfg.TapeAge
 	r.endpoints = newEndpoints(cfg.MaxEndpoints, s.log, s.metrics)
+	if len(cfg.Outbound)+len(cfg.Transparent) > 0 { // else there is nothing to link
+		r.causes = cause.New(cfg.IgnoreTraces)
+	}
 	r.log, r.metrics, r.publish, r.spooled = s.log, s.metrics, p.take, store.Tapes
 	p.js, p.spool, p.lost, p.log, p.metrics = deps.JS, store, r.lost, s.log, s.metrics
 	p.stored, p.emptied = r.stored, s.settleSources

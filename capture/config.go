@@ -59,6 +59,9 @@ type Config struct {
 	// Host is where a bare port listens: "127.0.0.1" in record, "" (all
 	// addresses) in capture.
 	Host string `kong:"-"`
+	// IgnoreTraces hides trace headers from the search for causes: benchmarks
+	// compare what it finds with what they say.
+	IgnoreTraces bool `kong:"-"`
 }
 
 // Bytes is a size that is written with a unit: 512KiB, 1MiB, 1MB, 4096.

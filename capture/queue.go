@@ -98,16 +98,25 @@ type dissecting struct {
 	wake  chan struct{}
 	taps  map[*tap]struct{} // of the goroutine
 	spare []item
+
+	all       []*dissecting // this one and the others
+	progress  atomic.Int64  // Unix ns of what it handles now, or next
+	unsettled []unsettled
 }
 
 func newDissecting(b *budget, panics func(any)) *dissecting {
-	return &dissecting{budget: b, panics: panics, wake: make(chan struct{}, 1), taps: map[*tap]struct{}{}}
+	d := &dissecting{budget: b, panics: panics, wake: make(chan struct{}, 1), taps: map[*tap]struct{}{}}
+	d.progress.Store(idle)
+	return d
 }
 
 func (d *dissecting) push(i item) {
 	d.mu.Lock()
 	d.items = append(d.items, i)
 	first := len(d.items) == 1
+	if first && d.progress.Load() == idle {
+		d.progress.Store(time.Now().UnixNano())
+	}
 	d.mu.Unlock()
 	if first {
 		select {
@@ -124,14 +133,21 @@ func (d *dissecting) run(done <-chan struct{}) {
 	defer ticker.Stop()
 	for {
 		d.step()
+		var soon <-chan time.Time
+		if len(d.unsettled) > 0 {
+			d.settle(time.Now())
+			soon = time.After(settleAgain)
+		}
 		select {
 		case <-d.wake:
+		case <-soon:
 		case now := <-ticker.C:
 			for t := range d.taps {
 				d.guard(t, func() { t.announce(now) })
 			}
 		case <-done:
 			d.step()
+			d.settleAll()
 			return
 		}
 	}
@@ -143,12 +159,18 @@ func (d *dissecting) step() {
 		d.mu.Lock()
 		items := d.items
 		d.items = d.spare[:0]
+		if len(items) == 0 {
+			d.progress.Store(idle)
+		}
 		d.mu.Unlock()
 		if len(items) == 0 {
 			d.spare = items
 			return
 		}
 		for n := range items {
+			if t := items[n].time; !t.IsZero() {
+				d.progress.Store(t.UnixNano())
+			}
 			d.handle(&items[n])
 		}
 		clear(items)

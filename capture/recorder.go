@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"tapedeck/capture/cause"
 	"tapedeck/capture/redact"
 	"tapedeck/events"
 )
@@ -30,6 +31,7 @@ const (
 type recorder struct {
 	workload  *events.Workload
 	redactor  *redact.Engine // nil: off
+	causes    *cause.Linker  // nil: off
 	maxBody   int64
 	age       time.Duration
 	log       *slog.Logger

@@ -94,9 +94,10 @@ func (s *session) tap(c *events.Connection, method string, protocols []wire.Prot
 	if s.route.direction == events.Direction_OUTBOUND {
 		peer = c.Server
 	}
+	d := s.nextDissecting()
 	t := &tap{
-		dissecting: s.nextDissecting(), info: c, direction: s.route.direction, protocols: protocols,
-		opaque: &tcp.Protocol{Method: method}, sink: &sink{recorder: s.recorder, info: c, peer: peer},
+		dissecting: d, info: c, direction: s.route.direction, protocols: protocols,
+		opaque: &tcp.Protocol{Method: method}, sink: &sink{recorder: s.recorder, dissecting: d, info: c, peer: peer},
 	}
 	t.last.Store(c.OpenedAt)
 	s.mu.Lock()

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"tapedeck/capture/cause"
 	"tapedeck/events"
 	"tapedeck/wire"
 )
@@ -16,18 +17,20 @@ const openAfter = time.Second
 // sink takes what the dissector of one connection finds, redacts it and hands
 // it to the recorder. All but open is of the dissecting goroutine.
 type sink struct {
-	recorder *recorder
-	protocol wire.Protocol
-	info     *events.Connection
-	peer     string
-	open     atomic.Int32 // exchanges under way
-	under    []*underway
-	scratch  []byte
+	recorder   *recorder
+	dissecting *dissecting // nil: there are no others
+	protocol   wire.Protocol
+	info       *events.Connection
+	peer       string
+	open       atomic.Int32 // exchanges under way
+	under      []*underway
+	scratch    []byte
 }
 
 var (
 	_ wire.Sink        = (*sink)(nil)
 	_ wire.HeadSink    = (*sink)(nil)
+	_ wire.RequestSink = (*sink)(nil)
 	_ wire.SegmentSink = (*sink)(nil)
 )
 
@@ -38,7 +41,10 @@ type underway struct {
 	x         *events.Exchange // nil before its head is known
 	bodies    [3]*longBody
 	announced bool
-	messages  *messages // nil before the first segment
+	messages  *messages      // nil before the first segment
+	inbound   *cause.Inbound // nil: it causes nothing
+	link      cause.Link     // of an outbound exchange, once it was looked for
+	looked    bool
 }
 
 // Begin makes the id of an exchange at its first byte.
@@ -54,6 +60,7 @@ func (s *sink) Begin(t time.Time) events.ID {
 func (s *sink) Head(x *events.Exchange) {
 	if u := s.find(events.ID(x.Id)); u != nil {
 		u.x = x
+		s.recorder.mayCause(u)
 	}
 }
 
@@ -71,6 +78,7 @@ func (s *sink) take(id events.ID) *underway {
 		if u.id == id {
 			s.under = append(s.under[:i], s.under[i+1:]...)
 			s.open.Add(-1)
+			s.recorder.causedAll(u)
 			return u
 		}
 	}
@@ -97,13 +105,19 @@ var keptLater = &events.RecordRef{}
 // End redacts, describes and records an exchange.
 func (s *sink) End(x *events.Exchange) {
 	u := s.take(events.ID(x.Id))
-	if u == nil {
+	if u == nil || s.dissecting.setAside(s, u, x) {
 		return
 	}
+	s.finish(u, x)
+}
+
+func (s *sink) finish(u *underway, x *events.Exchange) {
+	s.recorder.findCause(u, x)
 	s.endBodies(u, x)
 	u.messages.end(x)
 	s.recorder.redactor.Head(x)
 	entry, endpoint := s.entry(x)
+	markCause(u, entry, endpoint)
 	if x.Response == nil {
 		entry.DurationUs = max(entry.DurationUs, time.Since(u.begun).Microseconds())
 	}
@@ -145,9 +159,11 @@ func (s *sink) announce(now time.Time) {
 
 // openEntry is the index entry of an exchange that has not ended.
 func (s *sink) openEntry(u *underway, now time.Time) (*events.Entry, *events.Endpoint) {
+	s.recorder.findCause(u, u.x)
 	x := headOf(u.x)
 	s.recorder.redactor.Head(x)
 	entry, endpoint := s.entry(x)
+	markCause(u, entry, endpoint)
 	entry.DurationUs = now.Sub(u.begun).Microseconds()
 	entry.Class, entry.Flags = events.StatusClass_STATUS_CLASS_UNSPECIFIED, entry.Flags&^uint32(events.Flag_TRUNCATED)
 	return entry, endpoint

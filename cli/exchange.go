@@ -18,10 +18,10 @@ import (
 const maxShown = 64 << 10 // bytes of a body on a terminal
 
 // printExchange shows a whole exchange: facts, headers, bodies or messages.
-func printExchange(env *Env, r *events.Row, x *events.Exchange, messages []*events.Message) {
+func printExchange(env *Env, r *events.Row, x *events.Exchange, of relations, messages []*events.Message) {
 	w := env.Stdout
 	fmt.Fprintf(w, "%s\n", env.paint(bold, events.ID(x.Id).String()))
-	for _, f := range facts(r, x) {
+	for _, f := range append(facts(r, x), of.facts(r)...) {
 		fmt.Fprintf(w, "  %-10s %s\n", f[0], f[1])
 	}
 	if q := x.Request; q != nil {

@@ -12,6 +12,7 @@ type shownExchange struct {
 	Request    *shownMessage        `json:"request,omitempty"`
 	Response   *shownMessage        `json:"response,omitempty"`
 	Messages   []shownStreamMessage `json:"messages,omitempty"` // of a stream
+	Effects    []events.Row         `json:"effects,omitempty"`  // outbound exchanges that it caused
 	Failure    string               `json:"failure,omitempty"`
 	Redactions []*events.Redaction  `json:"redactions,omitempty"`
 }

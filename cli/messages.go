@@ -41,9 +41,9 @@ func (s *source) messages(ctx context.Context, r events.Row, x *events.Exchange)
 const behindHint = "the archiver may be behind: try again in a few seconds; or --archive is another one"
 
 // printOpen shows what is known of an exchange that has not ended.
-func printOpen(env *Env, r *events.Row, messages []*events.Message) {
+func printOpen(env *Env, r *events.Row, of relations, messages []*events.Message) {
 	fmt.Fprintf(env.Stdout, "%s %s\n", env.paint(bold, r.ID.String()), env.paint(faint, "still open"))
-	for _, f := range facts(r, &events.Exchange{}) {
+	for _, f := range append(facts(r, &events.Exchange{}), of.facts(r)...) {
 		fmt.Fprintf(env.Stdout, "  %-10s %s\n", f[0], f[1])
 	}
 	fmt.Fprintf(env.Stdout, "\n%s %s\n", env.paint(bold, "▶ "+r.Method), env.paint(bold, printable([]byte(r.Path))))

@@ -116,13 +116,18 @@ func (c *trafficShow) Run(ctx context.Context, env *Env) error {
 			return err
 		}
 	}
+	of, err := from.relations(ctx, &r)
 	switch {
+	case err != nil:
+		return err
 	case c.Output == "json":
-		return printJSON(env.Stdout, exchangeJSON(&r, x, messages))
+		shown := exchangeJSON(&r, x, messages)
+		shown.Effects = of.effects
+		return printJSON(env.Stdout, shown)
 	case x == nil:
-		printOpen(env, &r, messages)
+		printOpen(env, &r, of, messages)
 	default:
-		printExchange(env, &r, x, messages)
+		printExchange(env, &r, x, of, messages)
 	}
 	return nil
 }

@@ -28,6 +28,12 @@ type HeadSink interface {
 	Head(x *events.Exchange)
 }
 
+// RequestSink is a Sink that wants to know when a request is complete, before
+// anything answers it. It may read x like HeadSink.
+type RequestSink interface {
+	Asked(x *events.Exchange)
+}
+
 // Failure names the error that ended a connection in a few plain words.
 func Failure(err error) string {
 	var dns *net.DNSError

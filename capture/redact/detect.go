@@ -44,6 +44,7 @@ type detector struct {
 	text    []byte
 	done    int  // what is before it belongs to a match
 	percent bool // a sign of percent-encoding was passed
+	binary  bool // among bytes that are no text: chance makes short addresses
 }
 
 // next finds the first match from i on; ok is false when there is none.
@@ -275,5 +276,21 @@ func (d *detector) email(i int) (m match) {
 	if bytes.HasSuffix(d.text[:to], []byte(wire.RedactedDomain)) && to-i == len(wire.RedactedDomain) {
 		return m
 	}
+	if d.binary && !isSureEmail(d.text[from:i], d.text[i+1:to]) {
+		return m
+	}
 	return match{from, to, Email}
+}
+
+// isSureEmail says that an address is hardly made by chance: of ASCII, and not
+// as short as one can be.
+func isSureEmail(local, domain []byte) bool {
+	for _, part := range [][]byte{local, domain} {
+		for _, c := range part {
+			if c >= 0x80 {
+				return false
+			}
+		}
+	}
+	return len(local) >= 3 && len(domain) >= 6
 }

@@ -95,7 +95,7 @@ func firstByte(text []byte) byte {
 
 // find replaces what detectors and the rules' patterns find.
 func (s scope) find(text []byte) (out []byte, same, percent bool) {
-	d := detector{view: s.view, text: text}
+	d := detector{view: s.view, text: text, binary: s.fixed}
 	done := 0
 	for m, ok := d.next(0); ok; m, ok = d.next(m.to) {
 		value := text[m.from:m.to]

@@ -1,7 +1,9 @@
 package demo
 
 import (
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -21,18 +23,33 @@ var products = []Product{
 	{"book-tape", "The art of the mixtape", "books", 1995},
 }
 
+// perCategory is how many of the further products are listed together.
+const perCategory = 10
+
+// shelf are the products and n further ones.
+func shelf(n int) []Product {
+	all := slices.Clone(products)
+	for i := range n {
+		all = append(all, Product{fmt.Sprintf("mix-%d", i), fmt.Sprintf("Mixtape %d", i), fmt.Sprintf("shelf-%d", i/perCategory), 500 + 37*i%4000})
+	}
+	return all
+}
+
+type catalog struct{ products []Product }
+
 // newCatalog is the catalog service: it only reads.
-func newCatalog() http.Handler {
+func newCatalog(config Config) http.Handler {
+	c := &catalog{shelf(config.Products)}
 	mux := http.NewServeMux()
-	mux.Handle("GET /products", endpoint(listProducts))
-	mux.Handle("GET /products/{sku}", endpoint(getProduct))
+	mux.Handle("GET /products", endpoint(c.list))
+	mux.Handle("GET /products/{sku}", endpoint(c.get))
 	return mux
 }
 
-func listProducts(r *http.Request) (int, any, error) {
+func (c *catalog) list(r *http.Request) (int, any, error) {
 	category := r.URL.Query().Get("category")
 	found := []Product{}
-	for _, p := range products {
+	for _, p := range c.products {
 		if category == "" || p.Category == category {
 			found = append(found, p)
 		}
@@ -40,9 +57,9 @@ func listProducts(r *http.Request) (int, any, error) {
 	return http.StatusOK, map[string]any{"products": found, "count": len(found)}, nil
 }
 
-func getProduct(r *http.Request) (int, any, error) {
+func (c *catalog) get(r *http.Request) (int, any, error) {
 	sku := r.PathValue("sku")
-	for _, p := range products {
+	for _, p := range c.products {
 		if strings.EqualFold(p.SKU, sku) {
 			return http.StatusOK, p, nil
 		}

@@ -2,8 +2,10 @@ package demo
 
 import (
 	"crypto/subtle"
+	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +22,16 @@ var customers = []customer{
 	{"ada@example.com", "Ada", "analytical engine"},
 	{"grace@example.com", "Grace", "found a moth"},
 	{"linus@example.com", "Linus", "just for fun"},
+}
+
+// accounts are the customers and n further ones.
+func accounts(n int) []customer {
+	all := slices.Clone(customers)
+	for i := range n {
+		name := fmt.Sprintf("customer-%d", i)
+		all = append(all, customer{name + "@example.com", name, "the password of " + name})
+	}
+	return all
 }
 
 type credentials struct {
@@ -47,6 +59,7 @@ type checkout struct {
 type gateway struct {
 	client          *client
 	orders, catalog string
+	customers       []customer
 	mu              sync.Mutex
 	sessions        map[string]*session // by token
 }
@@ -58,7 +71,7 @@ type session struct {
 
 // newGateway is what customers talk to.
 func newGateway(c *client, config Config) http.Handler {
-	g := &gateway{client: c, orders: config.Orders, catalog: config.Catalog, sessions: map[string]*session{}}
+	g := &gateway{client: c, orders: config.Orders, catalog: config.Catalog, customers: accounts(config.Customers), sessions: map[string]*session{}}
 	mux := http.NewServeMux()
 	mux.Handle("GET /health", endpoint(func(*http.Request) (int, any, error) { return http.StatusOK, map[string]string{"status": "ok"}, nil }))
 	mux.Handle("POST /login", endpoint(g.login))
@@ -77,7 +90,7 @@ func (g *gateway) login(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	for _, c := range customers {
+	for _, c := range g.customers {
 		if c.Email == given.Email && subtle.ConstantTimeCompare([]byte(c.password), []byte(given.Password)) == 1 {
 			token := "tok_" + randomHex(16)
 			g.mu.Lock()

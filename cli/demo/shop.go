@@ -30,6 +30,8 @@ type Config struct {
 	Catalog    string            `env:"CATALOG_URL" default:"http://catalog.shop" placeholder:"URL" help:"Base URL of the catalog service."`
 	Payments   string            `env:"PAYMENTS_URL" default:"http://payments.example" placeholder:"URL" help:"Base URL of the payment API."`
 	Connect    map[string]string `env:"SHOP_CONNECT" placeholder:"HOST=ADDR;…" help:"Where hosts really are, e.g. orders.shop=127.0.0.1:8001: the shop's name service."`
+	Products   int               `placeholder:"N" help:"So many products more than the demo's five."`
+	Customers  int               `placeholder:"N" help:"So many customers more than the demo's three."`
 	Regression bool              `help:"Plant a mistake: the total forgets the tax."`
 }
 
@@ -96,7 +98,7 @@ func handler(c Config) http.Handler {
 	client := newClient(c.Connect)
 	switch c.Name {
 	case "catalog":
-		return newCatalog()
+		return newCatalog(c)
 	case "orders":
 		return newOrders(client, c)
 	case "payments":

@@ -23,6 +23,7 @@ type dissector struct {
 	direction  events.Direction
 	sink       wire.Sink
 	heads      wire.HeadSink    // nil: does not want to know
+	requested  wire.RequestSink // nil: does not want to know
 	segments   wire.SegmentSink // nil: messages are bytes
 
 	request, response parser
@@ -185,6 +186,9 @@ func (d *dissector) asked(t time.Time) {
 	e.Request.Trailers, _ = parseTrailers(d.request.trailers)
 	e.asked, d.reading = true, nil
 	d.await = e.upgrade && !e.answered
+	if d.requested != nil && !e.dropped {
+		d.requested.Asked(e.Exchange)
+	}
 	d.end(e)
 }
 

@@ -78,6 +78,7 @@ func detectPreface(target []byte) wire.Match {
 func (*Protocol) NewDissector(c *events.Connection, direction events.Direction, sink wire.Sink) wire.Dissector {
 	d := &dissector{connection: c, direction: direction, sink: sink}
 	d.heads, _ = sink.(wire.HeadSink)
+	d.requested, _ = sink.(wire.RequestSink)
 	d.segments, _ = sink.(wire.SegmentSink)
 	return d
 }

@@ -32,6 +32,7 @@ type dissector struct {
 	direction  events.Direction
 	sink       wire.Sink
 	heads      wire.HeadSink    // nil: does not want to know
+	requested  wire.RequestSink // nil: does not want to know
 	segments   wire.SegmentSink // nil: keeps none
 
 	request, response half

@@ -106,6 +106,7 @@ func (*Protocol) DetectServer(first []byte) wire.Match {
 func (p *Protocol) NewDissector(c *events.Connection, direction events.Direction, sink wire.Sink) wire.Dissector {
 	d := &dissector{protocol: p, connection: c, direction: direction, sink: sink, open: map[uint32]*exchange{}}
 	d.heads, _ = sink.(wire.HeadSink)
+	d.requested, _ = sink.(wire.RequestSink)
 	d.segments, _ = sink.(wire.SegmentSink)
 	d.request = newHalf(events.Side_REQUEST)
 	d.response = newHalf(events.Side_RESPONSE)

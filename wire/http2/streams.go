@@ -218,6 +218,9 @@ func (d *dissector) endSide(x *exchange, side events.Side) {
 		return
 	case side == events.Side_REQUEST:
 		x.Request.LastByte, x.asked = now, true
+		if d.requested != nil && !x.dropped && x.known[side] {
+			d.requested.Asked(x.Exchange)
+		}
 	case x.Response == nil: // it ended with a 1xx
 		x.fail("malformed response: no head but 1xx")
 		x.answered = true
