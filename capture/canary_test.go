@@ -31,13 +31,13 @@ import (
 // canary is a secret and the request that carries it. The server answers with
 // the same body and headers.
 type canary struct {
-	secret             string
-	path, query        string
-	headers            map[string]string
-	contentType        string
-	body               string
-	coding             string
-	trailer, keptWhole bool
+	secret      string
+	path, query string
+	headers     map[string]string
+	contentType string
+	body        string
+	coding      string
+	trailer     bool
 }
 
 // canaries are secrets, each made anew, in every place and encoding.

@@ -314,12 +314,13 @@ func (b *jsonBody) number(raw []byte) (out []byte, same bool) {
 func (b *jsonBody) keyText(t *frame, raw []byte) (out []byte, same bool) {
 	b.seen = true
 	text, escaped := b.unescape(raw)
-	t.treatment = b.cache.named(b.view, text, b.at)
+	treat, clean := b.cache.named(b.view, text, b.at)
+	t.treatment = treat
 	if t.treatment.class == None && t.outer.class != None && isValueName(text) {
 		t.treatment = t.outer
 	}
 	out, same = raw, true
-	if len(text) >= shortest && b.full {
+	if !clean && len(text) >= shortest && b.full {
 		if out, same, _ = b.find(text); !same {
 			text = out
 			if escaped || !plainJSON(out) {

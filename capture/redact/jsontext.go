@@ -9,7 +9,7 @@ import (
 // unescape is JSON text without its escapes, valid until the next call. What
 // is no escape stays.
 func (b *jsonBody) unescape(raw []byte) (text []byte, escaped bool) {
-	if bytes.IndexByte(raw, '\\') < 0 {
+	if !hasBackslash(raw) {
 		return raw, false
 	}
 	out := b.plain[:0]
@@ -41,6 +41,18 @@ func (b *jsonBody) unescape(raw []byte) (text []byte, escaped bool) {
 	}
 	b.plain = out
 	return out, true
+}
+
+func hasBackslash(raw []byte) bool {
+	if len(raw) > 16 {
+		return bytes.IndexByte(raw, '\\') >= 0
+	}
+	for _, c := range raw {
+		if c == '\\' {
+			return true
+		}
+	}
+	return false
 }
 
 // unicodeEscape reads \uXXXX, or two of them that belong together.

@@ -67,21 +67,23 @@ func (v *view) named(name []byte, at location) treatment {
 // nameCache remembers what was said of names at one kind of place: the keys of
 // bodies are the same all the time.
 type nameCache [256]struct {
-	name string
-	at   location
+	name  string
+	at    location
+	clean bool // nothing is found in the name itself
 	treatment
 }
 
-func (c *nameCache) named(v *view, name []byte, at location) treatment {
+func (c *nameCache) named(v *view, name []byte, at location) (t treatment, clean bool) {
 	n := len(name)
 	if n == 0 || n > maxName {
-		return treatment{}
+		return treatment{}, false
 	}
 	slot := &c[uint8(n*31)+name[0]*7^name[n-1]*13^name[n/2]*5]
 	if slot.name != string(name) || slot.at != at {
 		slot.name, slot.at, slot.treatment = string(name), at, v.named(name, at)
+		_, slot.clean, _ = scope{view: v, at: at}.find(name)
 	}
-	return slot.treatment
+	return slot.treatment, slot.clean
 }
 
 // location is a kind of place where values stand.
