@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"bytes"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,8 @@ type sink struct {
 	open       atomic.Int32 // exchanges under way
 	under      []*underway
 	scratch    []byte
+	// anonymous is the session of exchanges that name none; nil: not needed yet.
+	anonymous []byte
 }
 
 var (
@@ -193,22 +196,19 @@ func copyFields(fields []*events.Field) []*events.Field {
 // entry is the index entry of a redacted exchange.
 func (s *sink) entry(x *events.Exchange) (*events.Entry, *events.Endpoint) {
 	d := s.protocol.Describe(x)
-	if d.Session == (events.SessionID{}) {
-		d.Session = wire.ConnectionSession(events.ID(s.info.Id))
-	}
 	e := &events.Entry{
 		Id: x.Id, Time: uint64(x.Request.FirstByte), Peer: s.peer, Path: d.Path, Status: d.Status, Class: d.Class,
 		RequestBytes: x.Request.Body.GetSize(), ResponseBytes: x.Response.GetBody().GetSize(),
-		Session: d.Session[:], Connection: s.info.Id, ReplayId: d.ReplayID, Tags: d.Tags, Flags: flags(x),
+		Session: s.session(d.Session), Connection: s.info.Id, ReplayId: d.ReplayID, Tags: d.Tags, Flags: flags(x),
 	}
 	if d.Trace != (events.TraceID{}) {
-		e.TraceId = d.Trace[:]
+		e.TraceId = bytes.Clone(d.Trace[:])
 	}
 	if d.Span != (events.SpanID{}) {
-		e.SpanId = d.Span[:]
+		e.SpanId = bytes.Clone(d.Span[:])
 	}
 	if d.Parent != (events.SpanID{}) {
-		e.ParentSpanId = d.Parent[:]
+		e.ParentSpanId = bytes.Clone(d.Parent[:])
 	}
 	end := x.Request.LastByte
 	if r := x.Response; r != nil {
@@ -217,6 +217,18 @@ func (s *sink) entry(x *events.Exchange) (*events.Entry, *events.Endpoint) {
 	}
 	e.DurationUs = max(0, end-x.Request.FirstByte) / 1000
 	return e, s.recorder.endpoints.bound(d.Endpoint)
+}
+
+// session is the one that an exchange names, or its connection's.
+func (s *sink) session(named events.SessionID) []byte {
+	if named != (events.SessionID{}) {
+		return bytes.Clone(named[:])
+	}
+	if s.anonymous == nil {
+		id := wire.ConnectionSession(events.ID(s.info.Id))
+		s.anonymous = id[:]
+	}
+	return s.anonymous
 }
 
 func flags(x *events.Exchange) uint32 {

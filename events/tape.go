@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"iter"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -61,7 +62,10 @@ var ErrTape = errors.New("not a readable tape")
 var (
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 	// EncodeAll and DecodeAll are safe for concurrent use.
-	packer, _   = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(4), zstd.WithEncoderCRC(false))
+	// A block lies inside the window; with the usual one of 4 MiB each encoder
+	// keeps 8 MiB for an index that is longer than a block.
+	packer, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(4), zstd.WithEncoderCRC(false),
+		zstd.WithWindowSize(256<<10), zstd.WithLowerEncoderMem(true))
 	unpacker, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxIndex))
 	// blockUnpacker writes no more than the block says that it has.
 	blockUnpacker, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecodeAllCapLimit(true))
@@ -71,15 +75,38 @@ func tapeError(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrTape, fmt.Sprintf(format, args...))
 }
 
-// Builder collects records into one tape. It is not safe for concurrent use.
+// Builder collects records into one tape. What it is given is encoded at once:
+// until the tape is closed it holds bytes, nothing that the garbage collector
+// would have to walk. It is not safe for concurrent use.
 type Builder struct {
-	id        ID
-	index     Index
+	id ID
+	*buffers
+	index     Index // endpoints and blocks
+	err       error // of an entry
 	endpoints map[endpointKey]uint32
-	blocks    []byte // closed blocks
-	open      []byte // records of the open block
-	estimate  int    // of the index, bytes
+	estimate  int // of the index, bytes
 	exchanges int
+	exchange  Record_Exchange // of record, to be used again
+	record    Record
+}
+
+// buffers are what a tape grows in.
+type buffers struct {
+	entries []byte // the index's entries, encoded as its fields
+	blocks  []byte // closed blocks
+	open    []byte // records of the open block
+}
+
+// spare are buffers of closed tapes.
+var spare = sync.Pool{New: func() any { return &buffers{} }}
+
+// leave gives the buffers to the next tape, unless this was an exception.
+func (b *Builder) leave() {
+	if all := b.buffers; cap(all.entries)+cap(all.blocks)+cap(all.open) <= 4*TapeSize {
+		all.entries, all.blocks, all.open = all.entries[:0], all.blocks[:0], all.open[:0]
+		spare.Put(all)
+	}
+	b.buffers = nil
 }
 
 type endpointKey struct {
@@ -90,7 +117,7 @@ type endpointKey struct {
 
 // NewBuilder begins a tape at time now.
 func NewBuilder(now time.Time) *Builder {
-	return &Builder{id: NewID(now), endpoints: map[endpointKey]uint32{}}
+	return &Builder{id: NewID(now), buffers: spare.Get().(*buffers), endpoints: map[endpointKey]uint32{}}
 }
 
 // ID of the tape that is being built, for RecordRefs into it.
@@ -105,33 +132,32 @@ func (b *Builder) Size() int {
 func (b *Builder) Exchanges() int { return b.exchanges }
 
 // Empty says that nothing was added.
-func (b *Builder) Empty() bool { return len(b.index.Entries) == 0 && len(b.open)+len(b.blocks) == 0 }
+func (b *Builder) Empty() bool { return len(b.entries)+len(b.open)+len(b.blocks) == 0 }
 
 // AddExchange adds an ended exchange with its index entry. It sets the entry's
 // kind, endpoint, block and position.
 func (b *Builder) AddExchange(entry *Entry, endpoint *Endpoint, x *Exchange) error {
 	validExchange(x)
-	ref, err := b.add(&Record{Kind: &Record_Exchange{x}})
+	b.exchange.Exchange, b.record.Kind = x, &b.exchange
+	block, position, err := b.add(&b.record)
+	b.exchange.Exchange = nil
 	if err != nil {
 		return fmt.Errorf("add exchange %x: %w", entry.Id, err)
 	}
 	b.exchanges++
-	b.addEntry(Kind_EXCHANGE, entry, endpoint, ref)
+	b.addEntry(Kind_EXCHANGE, entry, endpoint, block, position)
 	return nil
 }
 
 // AddOpen adds the entry of an exchange that is still open; ref is where its
 // newest segment lies, which must be in this tape (nil: none yet).
 func (b *Builder) AddOpen(entry *Entry, endpoint *Endpoint, ref *RecordRef) {
-	if ref == nil {
-		ref = &RecordRef{}
-	}
-	b.addEntry(Kind_OPEN, entry, endpoint, ref)
+	b.addEntry(Kind_OPEN, entry, endpoint, ref.GetBlock(), ref.GetPosition())
 }
 
 // AddPart adds body bytes that are beyond BodyInline.
 func (b *Builder) AddPart(p *Part) (*RecordRef, error) {
-	return b.add(&Record{Kind: &Record_Part{p}})
+	return b.addRef(&Record{Kind: &Record_Part{p}})
 }
 
 // AddSegment adds one second of a stream.
@@ -139,10 +165,10 @@ func (b *Builder) AddSegment(s *Segment) (*RecordRef, error) {
 	for _, m := range s.Messages {
 		validTexts(&m.Type)
 	}
-	return b.add(&Record{Kind: &Record_Segment{s}})
+	return b.addRef(&Record{Kind: &Record_Segment{s}})
 }
 
-func (b *Builder) addEntry(kind Kind, entry *Entry, endpoint *Endpoint, ref *RecordRef) {
+func (b *Builder) addEntry(kind Kind, entry *Entry, endpoint *Endpoint, block, position uint32) {
 	validEntry(entry)
 	validEndpoint(endpoint)
 	key := endpointKey{endpoint.Direction, endpoint.Protocol, endpoint.Host, endpoint.Method, endpoint.Template, endpoint.Replay}
@@ -153,28 +179,43 @@ func (b *Builder) addEntry(kind Kind, entry *Entry, endpoint *Endpoint, ref *Rec
 		b.index.Endpoints = append(b.index.Endpoints, endpoint)
 		b.estimate += proto.Size(endpoint) + 8
 	}
-	entry.Kind, entry.Endpoint, entry.Block, entry.Position = kind, n, ref.Block, ref.Position
-	b.index.Entries = append(b.index.Entries, entry)
-	b.estimate += proto.Size(entry) + 8
+	entry.Kind, entry.Endpoint, entry.Block, entry.Position = kind, n, block, position
+	size := proto.Size(entry)
+	b.estimate += size + 8
+	b.entries = protowire.AppendTag(b.entries, indexEntries, protowire.BytesType)
+	b.entries = protowire.AppendVarint(b.entries, uint64(size))
+	entries, err := sized.MarshalAppend(b.entries, entry)
+	b.entries, b.err = entries, errors.Join(b.err, err)
 }
 
-func (b *Builder) add(r *Record) (*RecordRef, error) {
-	ref := &RecordRef{TapeId: b.id[:], Block: uint32(len(b.index.Blocks)), Position: uint32(len(b.open))}
+// sized encodes what was just sized.
+var sized = proto.MarshalOptions{UseCachedSize: true}
+
+func (b *Builder) addRef(r *Record) (*RecordRef, error) {
+	block, position, err := b.add(r)
+	if err != nil {
+		return nil, err
+	}
+	return &RecordRef{TapeId: b.id[:], Block: block, Position: position}, nil
+}
+
+func (b *Builder) add(r *Record) (block, position uint32, err error) {
+	block, position = uint32(len(b.index.Blocks)), uint32(len(b.open))
 	size := proto.Size(r)
 	if size > maxBlockRaw-BlockSize-protowire.SizeVarint(maxBlockRaw) {
-		return nil, fmt.Errorf("record of %d bytes is over the bound of a block", size)
+		return 0, 0, fmt.Errorf("record of %d bytes is over the bound of a block", size)
 	}
 	b.open = protowire.AppendVarint(b.open, uint64(size))
-	open, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b.open, r)
+	open, err := sized.MarshalAppend(b.open, r)
 	if err != nil {
-		b.open = b.open[:ref.Position]
-		return nil, err
+		b.open = b.open[:position]
+		return 0, 0, err
 	}
 	b.open = open
 	if len(b.open) >= BlockSize {
 		b.closeBlock()
 	}
-	return ref, nil
+	return block, position, nil
 }
 
 func (b *Builder) closeBlock() {
@@ -197,15 +238,18 @@ func (b *Builder) closeBlock() {
 // leaves the rest of it to the caller. The builder cannot be used afterwards.
 func (b *Builder) Close(h *Header) ([]byte, error) {
 	b.closeBlock()
+	defer b.leave()
 	h.TapeId = b.id[:]
 	header, err := proto.Marshal(h)
 	if err != nil {
 		return nil, fmt.Errorf("close tape %s: header: %w", b.id, err)
 	}
-	raw, err := proto.Marshal(&b.index)
-	if err != nil {
+	raw, err := proto.MarshalOptions{}.MarshalAppend(b.open[:0], &b.index) // all blocks are closed
+	if err = errors.Join(b.err, err); err != nil {
 		return nil, fmt.Errorf("close tape %s: index: %w", b.id, err)
 	}
+	raw = append(raw, b.entries...)
+	b.open = raw
 	out := make([]byte, TapePrefix, TapePrefix+len(header)+len(raw)/2+len(b.blocks)+64)
 	out = append(out, header...)
 	out = packer.EncodeAll(raw, out)

@@ -34,7 +34,8 @@ func ConnectionSession(connection events.ID) events.SessionID {
 }
 
 func hashSession(kind, value string) events.SessionID {
-	sum := sha256.Sum256([]byte(kind + "\x00" + value))
+	var room [256]byte
+	sum := sha256.Sum256(append(append(append(room[:0], kind...), 0), value...))
 	return events.SessionID(sum[:16])
 }
 

@@ -20,7 +20,8 @@ func (d *dissector) answers(t time.Time, b []byte) {
 			return
 		}
 		if !d.response.begun() && e.Response == nil {
-			e.Response = &events.Response{FirstByte: e.nanos(t), Body: &events.Body{}}
+			e.Response = e.respond()
+			e.Response.FirstByte = e.nanos(t)
 		}
 		n, f := d.response.next(b)
 		b = b[n:]
@@ -47,6 +48,16 @@ func (d *dissector) answers(t time.Time, b []byte) {
 			return
 		}
 	}
+}
+
+// respond begins an answer. There is room for one; more come behind interim ones.
+func (e *exchange) respond() *events.Response {
+	r := e.answer
+	if r == nil {
+		r = &events.Response{Body: &events.Body{}}
+	}
+	e.answer = nil
+	return r
 }
 
 // answering is the exchange whose answer is read next.
@@ -84,8 +95,6 @@ func (d *dissector) responseHead(e *exchange, t time.Time) {
 		kind, length := h.responseBody(e.Request.Method)
 		if d.segments != nil && r.Status == "200" && sse.Is(r.Headers) {
 			e.stream = sse.NewReader(wire.NewStream(e.Exchange, d.segments))
-		} else {
-			presize(r.Body, kind, length)
 		}
 		d.tell(e)
 		d.response.frame(kind, length)

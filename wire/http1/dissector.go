@@ -30,7 +30,8 @@ type dissector struct {
 	open              []*exchange // without a complete request and answer; the first is answered next
 	reading           *exchange   // whose request is under way
 	ordinal           uint32
-	pending           int // bytes kept of open exchanges
+	host              string // of the last request
+	pending           int    // bytes kept of open exchanges
 	closed            [3]bool
 	opaque            *exchange // upgraded: what follows is its bytes
 	lost              bool      // the place in the bytes is lost
@@ -43,6 +44,7 @@ type dissector struct {
 // exchange is one under way.
 type exchange struct {
 	*events.Exchange
+	answer   *events.Response // room for one; nil: taken
 	id       events.ID
 	base     time.Time // of its first byte: all its times are this and the monotonic time since
 	size     int       // bytes kept
@@ -125,12 +127,8 @@ func skipBlankLines(b []byte) []byte {
 
 func (d *dissector) begin(t time.Time) {
 	e := &exchange{base: t, id: d.sink.Begin(t)}
-	c := d.connection
-	e.Exchange = &events.Exchange{
-		Id: e.id[:], Direction: d.direction, Protocol: Name,
-		Connection: &events.Connection{Id: c.Id, Client: c.Client, Server: c.Server, OpenedAt: c.OpenedAt, Tls: c.Tls, Listen: c.Listen, Ordinal: d.ordinal},
-		Request:    &events.Request{FirstByte: t.UnixNano(), LastByte: t.UnixNano(), Body: &events.Body{}},
-	}
+	e.Exchange, e.answer = wire.NewExchange(e.id[:], d.connection, d.ordinal, t.UnixNano())
+	e.Direction, e.Protocol = d.direction, Name
 	d.ordinal++
 	d.open, d.reading = append(d.open, e), e
 	if len(d.open) > maxPipelined || d.pending > maxPending {
@@ -149,7 +147,10 @@ func (d *dissector) requestHead() {
 	if d.connection.Tls != nil {
 		r.Scheme = "https"
 	}
-	r.Host, r.Headers = text(h.host), h.fields
+	if string(h.host) != d.host { // nearly always that of the request before
+		d.host = text(h.host)
+	}
+	r.Host, r.Headers = d.host, h.fields
 	e.size += raw
 	d.pending += raw
 	kind, length := noBody, int64(0)
@@ -161,17 +162,15 @@ func (d *dissector) requestHead() {
 		return
 	}
 	e.upgrade = h.upgrade || r.Method == "CONNECT"
-	presize(r.Body, kind, length)
 	d.tell(e)
 	d.request.frame(kind, length)
 }
 
-// presize spares a small body of known length its growth; a length is only a
-// claim, so a long one is believed as it comes.
-func presize(body *events.Body, kind bodyKind, length int64) {
-	if kind == lengthBody {
-		body.Data = make([]byte, 0, min(length, maxPresize))
+func (d *dissector) parser(side events.Side) *parser {
+	if side == events.Side_REQUEST {
+		return &d.request
 	}
+	return &d.response
 }
 
 func (d *dissector) tell(e *exchange) {
@@ -219,6 +218,11 @@ func (d *dissector) keep(e *exchange, side events.Side, t time.Time, b []byte) {
 	body.Size += int64(len(b))
 	if inline := events.BodyInline - len(body.Data); inline > 0 {
 		n := min(inline, len(b))
+		if body.Data == nil {
+			// What is known to follow spares the growth. It is only a claim, so
+			// more than a little is believed as it comes.
+			body.Data = make([]byte, 0, n+int(min(d.parser(side).remain, maxPresize)))
+		}
 		body.Data = append(body.Data, b[:n]...)
 		body.Kept += int64(n)
 		e.size, d.pending = e.size+n, d.pending+n

@@ -34,8 +34,8 @@ var (
 // next parser on the way could read in another way: bare LF, folded lines,
 // blanks around names, control bytes, Content-Length beside Transfer-Encoding.
 // With an error it returns what it could read.
-func parseHead(raw []byte, response, strict bool) (*head, error) {
-	h := &head{}
+func parseHead(raw []byte, response, strict bool) (head, error) {
+	var h head
 	raw = bytes.Clone(raw)
 	line, rest, err := cutLine(raw, strict)
 	if err != nil {

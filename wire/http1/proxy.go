@@ -73,7 +73,7 @@ func (p *Proxy) one() bool {
 		WriteRefusal(p.client, http.StatusBadRequest, err.Error())
 		return false
 	}
-	if !p.allowed(h) {
+	if !p.allowed(&h) {
 		WriteRefusal(p.client, http.StatusProxyAuthRequired, "this proxy asks for the user and password of --proxy-user", `Proxy-Authenticate: Basic realm="tapedeck"`)
 		return false
 	}
@@ -86,7 +86,7 @@ func (p *Proxy) one() bool {
 		p.Tunnel(authority, p.unread)
 		return false
 	}
-	return p.forward(raw, h)
+	return p.forward(raw, &h)
 }
 
 // allowed says that the request carries credentials that Allow takes.

@@ -13,6 +13,7 @@ import (
 type exchange struct {
 	*events.Exchange
 	id       events.ID
+	answer   *events.Response // room for one; nil: taken
 	stream   uint32
 	base     time.Time // of its first byte: all its times are this and the monotonic time since
 	size     int       // bytes kept
@@ -47,12 +48,8 @@ func (d *dissector) begin(stream uint32) *exchange {
 		return nil
 	}
 	x := &exchange{id: id, stream: stream, base: d.now}
-	c, now := d.connection, d.now.UnixNano()
-	x.Exchange = &events.Exchange{
-		Id: x.id[:], Direction: d.direction, Protocol: Name,
-		Connection: &events.Connection{Id: c.Id, Client: c.Client, Server: c.Server, OpenedAt: c.OpenedAt, Tls: c.Tls, Listen: c.Listen, Ordinal: ordinal},
-		Request:    &events.Request{Version: Version, FirstByte: now, LastByte: now, Body: &events.Body{}},
-	}
+	x.Exchange, x.answer = wire.NewExchange(x.id[:], d.connection, ordinal, d.now.UnixNano())
+	x.Direction, x.Protocol, x.Request.Version = d.direction, Name, Version
 	if d.response.lost {
 		x.unseen = true
 		x.fail(d.noAnswer())
@@ -71,9 +68,15 @@ func (d *dissector) noAnswer() string {
 
 // answering makes room for the answer at its first byte.
 func (d *dissector) answering(x *exchange) {
-	if x.Response == nil {
-		x.Response = &events.Response{Version: Version, FirstByte: x.nanos(d.now), Body: &events.Body{}}
+	if x.Response != nil {
+		return
 	}
+	r := x.answer
+	if r == nil { // an interim one took the room
+		r = &events.Response{Body: &events.Body{}}
+	}
+	r.Version, r.FirstByte = Version, x.nanos(d.now)
+	x.Response, x.answer = r, nil
 }
 
 func (d *dissector) requestHead(x *exchange, l *list, known bool) {
