@@ -212,6 +212,9 @@ func TestPinnedClientsArePassedThrough(t *testing.T) {
 		}
 		if seen["http ok"] != 1 || seen["tcp ok"] != 2+start || seen["tcp failed"] != 1-start {
 			t.Errorf("start %d: recorded %v", start, seen)
+			for _, x := range out.exchanges {
+				t.Log(x.Protocol, x.Failure)
+			}
 		}
 	}
 	info, err := os.Stat(filepath.Join(data, "passthrough.json"))

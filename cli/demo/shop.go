@@ -78,7 +78,9 @@ func runAll(ctx context.Context, c Config, log *slog.Logger) error {
 
 func serve(ctx context.Context, l net.Listener, c Config, log *slog.Logger) error {
 	server := &http.Server{Handler: withTrace(handler(c)), ReadHeaderTimeout: 5 * time.Second}
+	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
 		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		if server.Shutdown(bounded) != nil {
@@ -90,6 +92,7 @@ func serve(ctx context.Context, l net.Listener, c Config, log *slog.Logger) erro
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("shop %s: %w", c.Name, err)
 	}
+	<-stopped // Serve returns when Shutdown begins
 	return nil
 }
 
