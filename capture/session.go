@@ -278,7 +278,7 @@ func (c *tapped) Read(b []byte) (int, error) {
 		c.session.relayed[events.Side_RESPONSE].Add(float64(n))
 	}
 	if err != nil {
-		c.readEnd.Do(func() { c.tap.close(events.Side_RESPONSE, notEOF(err)) })
+		c.readEnd.Do(func() { c.tap.close(events.Side_RESPONSE, unlessOurs(notEOF(err))) })
 	}
 	return n, err
 }
@@ -290,12 +290,14 @@ func notEOF(err error) error {
 	return err
 }
 
-// Close ends the recording with the connection.
+// Close ends the recording with the connection. When the server has not ended,
+// it is the client who has: its side is told first, as a relay sees it. To end
+// an event stream so is its usual end, not a failure.
 func (c *tapped) Close() error {
 	var err error
 	c.once.Do(func() {
-		c.readEnd.Do(func() { c.tap.close(events.Side_RESPONSE, c.failed) })
 		c.tap.close(events.Side_REQUEST, nil)
+		c.readEnd.Do(func() { c.tap.close(events.Side_RESPONSE, c.failed) })
 		c.session.forget(c.tap)
 		if c.TCPConn != nil {
 			c.session.own.remove(c.TCPConn)
