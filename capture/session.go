@@ -6,8 +6,10 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,7 +38,8 @@ type session struct {
 	mu        sync.Mutex
 	taps      []*tap
 	upstreams []*net.TCPConn
-	ending    bool
+	dialing   bool
+	ending    atomic.Bool
 }
 
 // serve relays until the connection ends.
@@ -68,7 +71,7 @@ func (s *session) serve(ctx context.Context) {
 func (s *session) relaySecured(ctx context.Context, upstream *net.TCPConn, t *tap) {
 	up, err := s.secure(ctx, upstream, []string{hostOf(s.route.upstream)}, nil)
 	if err != nil {
-		s.metrics.refused.WithLabelValues(s.route.direction.Name()).Inc()
+		s.countRefused()
 		upstream.Close()
 		s.refuse(t, err)
 		return
@@ -107,27 +110,52 @@ func (s *session) tap(c *events.Connection, method string, protocols []wire.Prot
 }
 
 func (s *session) dial(ctx context.Context, address string) (*net.TCPConn, error) {
+	s.setDialing()
 	d := net.Dialer{Timeout: dialTimeout, Control: markControl(s.cfg.Fwmark)}
 	c, err := d.DialContext(ctx, "tcp", address)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dialing = false
 	if err != nil {
-		s.metrics.refused.WithLabelValues(s.route.direction.Name()).Inc()
+		s.countRefused()
 		return nil, err
 	}
 	upstream := c.(*net.TCPConn)
 	s.own.add(upstream)
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.upstreams = append(s.upstreams, upstream)
-	if s.ending { // close came while it was dialled
+	switch {
+	case s.ending.Load(): // end came while it was dialled, and left the client to us
 		upstream.Close()
-	}
-	if s.route.transparent && s.own.holds(s.client) {
+		return nil, net.ErrClosed
+	case s.route.transparent && s.own.holds(s.client):
 		// It was dialled by us a moment ago, and accepted before that was noted.
 		s.metrics.rejected.WithLabelValues("loop").Inc()
 		upstream.Close()
 		return nil, errOwn
 	}
 	return upstream, nil
+}
+
+func (s *session) setDialing() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dialing = true
+}
+
+// countRefused counts an upstream that can't be reached.
+func (s *session) countRefused() {
+	if !s.ending.Load() {
+		s.metrics.refused.WithLabelValues(s.route.direction.Name()).Inc()
+	}
+}
+
+// unlessEnding is nil when capture ends: it is us then who have given up, and
+// the upstream has not failed.
+func (s *session) unlessEnding(err error) error {
+	if s.ending.Load() {
+		return nil
+	}
+	return err
 }
 
 // forgetSockets ends the watch for connections of our own that come back.
@@ -140,39 +168,43 @@ func (s *session) forgetSockets() {
 }
 
 // refuse records a connection whose upstream can't be reached, and closes the
-// client's as the upstream would have.
+// client's as the upstream would have. A client that has left without a word
+// has missed nothing.
 func (s *session) refuse(t *tap, err error) {
 	buf := getBuffer(smallBuffer)
 	s.client.SetReadDeadline(time.Now().Add(lastWords))
-	if n, _ := s.client.Read(buf.b); n > 0 {
+	n, left := s.client.Read(buf.b)
+	if n > 0 {
 		t.data(events.Side_REQUEST, time.Now(), buf, n)
 	}
 	buf.release()
-	t.close(events.Side_RESPONSE, err)
+	if left != nil && !errors.Is(left, os.ErrDeadlineExceeded) {
+		err = nil
+	}
+	t.close(events.Side_RESPONSE, s.unlessEnding(err))
 	t.close(events.Side_REQUEST, nil)
 	reset(s.client)
 }
 
-// quiet says that nothing is under way since before.
+// quiet says that nothing is under way since before. While the upstream is
+// dialled, a request may wait for it.
 func (s *session) quiet(before time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !slices.ContainsFunc(s.taps, func(t *tap) bool { return !t.quiet(before) })
+	return !s.dialing && !slices.ContainsFunc(s.taps, func(t *tap) bool { return !t.quiet(before) })
 }
 
-func (s *session) isEnding() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ending
-}
-
-// end closes all connections of the session; what is under way is cut.
+// end closes all connections of the session; what is under way is cut. While
+// the upstream is dialled, the client's is left to who dials: it may have sent
+// something that nobody has seen yet.
 func (s *session) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ending = true
+	s.ending.Store(true)
 	s.cancel()
-	s.client.Close()
+	if !s.dialing {
+		s.client.Close()
+	}
 	for _, c := range s.upstreams {
 		c.Close()
 	}
@@ -212,7 +244,7 @@ func (s *session) tunnel(ctx context.Context, authority string, early []byte) {
 	t := s.tap(s.connection(time.Now(), authority), "CONNECT", s.protocols)
 	upstream, err := s.dial(ctx, authority)
 	if err != nil {
-		t.close(events.Side_RESPONSE, err)
+		t.close(events.Side_RESPONSE, s.unlessEnding(err))
 		t.close(events.Side_REQUEST, nil)
 		http1.WriteRefusal(s.client, 502, "can't connect to "+authority+": "+wire.Failure(err))
 		return
@@ -297,7 +329,7 @@ func (c *tapped) Close() error {
 	var err error
 	c.once.Do(func() {
 		c.tap.close(events.Side_REQUEST, nil)
-		c.readEnd.Do(func() { c.tap.close(events.Side_RESPONSE, c.failed) })
+		c.readEnd.Do(func() { c.tap.close(events.Side_RESPONSE, c.session.unlessEnding(c.failed)) })
 		c.session.forget(c.tap)
 		if c.TCPConn != nil {
 			c.session.own.remove(c.TCPConn)
