@@ -10,7 +10,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X tapedeck/internal/service.version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build demo test test-race lint cross generate plugin plugin-test bench-path bench-capture bench-causes test-faults test-upload fuzz tools database clean
+.PHONY: help build demo test test-race lint cross generate plugin plugin-test bench-path bench-capture bench-redact bench-causes test-faults test-upload fuzz tools database clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -58,6 +58,8 @@ plugin-test: ## test the plugins' frontend and build
 bench-path: build ## 200,000 exchanges through capture, JetStream, archive and index
 	go run ./e2e/benchpath
 
+bench-redact: ## redact exchanges of 2 KiB of JSON with the default rules, beside json.Valid
+	GOMAXPROCS=1 go test -run '^$$' -bench 'Exchange|Body|Valid' -count 3 ./capture/redact
 bench-causes: ## how well outbound exchanges are linked to their causes without trace headers
 	go run ./e2e/benchcauses
 

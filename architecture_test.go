@@ -45,6 +45,8 @@ var onlyUnder = map[string][]string{
 	"github.com/jackc/pgx/v5":                  {"indexer/traffic", "internal/pgtest", "e2e"},
 	"github.com/aws/aws-sdk-go-v2":             {"archiver/tapes", "internal/s3test", "e2e"},
 	"github.com/gopacket/gopacket":             {"cli/formats"},
+	"github.com/andybalholm/brotli":            {"capture"},
+	"go.yaml.in/yaml/v3":                       {"capture"},
 }
 
 type listed struct {

@@ -36,12 +36,9 @@ var parts = sync.Pool{New: func() any { b := make([]byte, 0, partSize); return &
 
 // beginLong begins with the inline part, which the dissector has kept whole.
 func (s *sink) beginLong(u *underway, side events.Side) *longBody {
-	headers, body := u.x.Request.Headers, u.x.Request.Body
-	if side == events.Side_RESPONSE {
-		headers, body = u.x.Response.Headers, u.x.Response.Body
-	}
+	body := bodyOf(u.x, side)
 	b := &longBody{sink: s, id: u.x.Id, side: side, limit: s.recorder.limit(), mac: s.recorder.redactor.MAC(),
-		redact: s.recorder.redactor.Body(headers, body.Data)}
+		redact: s.recorder.redactor.Body(u.x, side, body.Data)}
 	b.write(body.Data)
 	return b
 }
@@ -115,14 +112,23 @@ func (b *longBody) discard() {
 
 // end writes what is left and fills the exchange's body.
 func (b *longBody) end(body *events.Body) {
+	cut := int64(0)
 	if b.redact != nil {
-		b.keep(b.redact.Close(nil))
+		rest := b.redact.Close(nil)
+		if b.redact.Coding() != "" { // unpacked it may be larger than is kept
+			cut = max(0, int64(len(rest))-b.sink.recorder.limit())
+		}
+		b.keep(rest[:int64(len(rest))-cut])
 	}
 	b.flush()
-	// What came otherwise (the later messages of a stream) counts as it did.
 	body.Data, body.Parts = b.inline, b.parts
-	body.Size += b.kept - b.taken
+	// What came otherwise (the later messages of a stream) counts as it did.
 	body.Kept += b.kept - b.seen
+	if b.redact.Failed() { // its length is that of the original, and never reached
+		body.Size = max(body.Size, body.Kept+1)
+	} else {
+		body.Size += b.kept + cut - b.taken
+	}
 	changed := b.redact != nil && b.redact.Changed()
 	if b.mac != nil && (changed || body.Kept < body.Size) {
 		body.Hmac = b.mac.Sum(nil)
@@ -131,30 +137,35 @@ func (b *longBody) end(body *events.Body) {
 
 // endBodies redacts the bodies of x, cuts them to the limit and marks places.
 func (s *sink) endBodies(u *underway, x *events.Exchange) {
-	s.endBody(u.bodies[events.Side_REQUEST], x, x.Request.Headers, x.Request.Body, "request.body.")
-	if r := x.Response; r != nil {
-		s.endBody(u.bodies[events.Side_RESPONSE], x, r.Headers, r.Body, "response.body.")
+	s.endBody(u.bodies[events.Side_REQUEST], x, events.Side_REQUEST)
+	if x.Response != nil {
+		s.endBody(u.bodies[events.Side_RESPONSE], x, events.Side_RESPONSE)
 	} else {
 		u.bodies[events.Side_RESPONSE].discard()
 	}
 }
 
-func (s *sink) endBody(long *longBody, x *events.Exchange, headers []*events.Field, body *events.Body, place string) {
+func (s *sink) endBody(long *longBody, x *events.Exchange, side events.Side) {
+	body := bodyOf(x, side)
 	if body == nil {
 		return
 	}
 	if long != nil {
 		long.end(body)
-		mark(x, long.redact, place)
+		long.redact.Mark(x, side)
 		return
 	}
 	original := body.Data
-	r := s.recorder.redactor.Body(headers, original)
+	r := s.recorder.redactor.Body(x, side, original)
 	if r != nil {
 		s.scratch = r.Close(r.Write(s.scratch[:0], original))
-		if r.Changed() {
-			s.replace(x, body, place)
-			mark(x, r, place)
+		switch {
+		case r.Failed():
+			body.Data, body.Kept, body.Parts = nil, 0, nil
+			r.Mark(x, side)
+		case r.Changed():
+			s.replace(x, side, body)
+			r.Mark(x, side)
 		}
 	}
 	limit := s.recorder.limit()
@@ -168,21 +179,21 @@ func (s *sink) endBody(long *longBody, x *events.Exchange, headers []*events.Fie
 
 // replace puts the redacted body (in scratch) into the exchange. Tokens are
 // longer than most values: what no longer fits inline becomes a part.
-func (s *sink) replace(x *events.Exchange, body *events.Body, place string) {
+func (s *sink) replace(x *events.Exchange, side events.Side, body *events.Body) {
 	grown := int64(len(s.scratch) - len(body.Data))
 	body.Size, body.Kept = body.Size+grown, body.Kept+grown
+	if cut := int64(len(s.scratch)) - s.recorder.limit(); cut > 0 {
+		s.scratch, body.Kept = s.scratch[:s.recorder.limit()], body.Kept-cut
+	}
 	if len(s.scratch) <= events.BodyInline {
 		body.Data = bytes.Clone(s.scratch)
 		return
-	}
-	side := events.Side_REQUEST
-	if place == "response.body." {
-		side = events.Side_RESPONSE
 	}
 	rest := &longBody{sink: s, id: x.Id, side: side}
 	rest.keep(s.scratch)
 	rest.flush()
 	body.Data, body.Parts, body.Kept = rest.inline, rest.parts, rest.kept
+	s.scratch = nil // large
 }
 
 func (s *sink) sum(original []byte) []byte {
@@ -192,13 +203,4 @@ func (s *sink) sum(original []byte) []byte {
 	}
 	mac.Write(original)
 	return mac.Sum(nil)
-}
-
-func mark(x *events.Exchange, r *redact.Body, place string) {
-	if r == nil {
-		return
-	}
-	for _, p := range r.Places() {
-		redact.Mark(x, place+p)
-	}
 }

@@ -6,7 +6,8 @@ import (
 )
 
 // Reads are small until one fills its buffer: an idle connection holds little,
-// a busy one is copied in large pieces.
+// a busy one is copied in large pieces. What is kept of a read lies in the
+// smallest buffer that it fits into: most are much shorter than their buffer.
 const (
 	smallBuffer = 4 << 10
 	largeBuffer = 32 << 10
@@ -21,24 +22,41 @@ type buffer struct {
 	refs atomic.Int32
 }
 
-var (
-	smallBuffers, largeBuffers sync.Pool
-)
+var buffers = [...]struct {
+	size int
+	pool *sync.Pool
+}{{512, new(sync.Pool)}, {2 << 10, new(sync.Pool)}, {smallBuffer, new(sync.Pool)}, {largeBuffer, new(sync.Pool)}}
 
-func init() {
-	smallBuffers.New = func() any { return &buffer{b: make([]byte, smallBuffer), pool: &smallBuffers} }
-	largeBuffers.New = func() any { return &buffer{b: make([]byte, largeBuffer), pool: &largeBuffers} }
+// class is the smallest of buffers that n bytes fit into, or the largest.
+func class(n int) int {
+	i := 0
+	for i < len(buffers)-1 && buffers[i].size < n {
+		i++
+	}
+	return i
 }
 
-// getBuffer returns a buffer with one reference.
+// getBuffer returns a buffer with one reference, for size bytes or, when these
+// are more, of the largest size.
 func getBuffer(size int) *buffer {
-	pool := &smallBuffers
-	if size > smallBuffer {
-		pool = &largeBuffers
+	c := buffers[class(size)]
+	b, ok := c.pool.Get().(*buffer)
+	if !ok {
+		b = &buffer{b: make([]byte, c.size), pool: c.pool}
 	}
-	b := pool.Get().(*buffer)
 	b.refs.Store(1)
 	return b
+}
+
+// keep returns a buffer with the first n bytes of b and a reference to it.
+func (b *buffer) keep(n int) *buffer {
+	if buffers[class(n)].size > len(b.b)/2 {
+		b.retain()
+		return b
+	}
+	short := getBuffer(n)
+	copy(short.b, b.b[:n])
+	return short
 }
 
 func (b *buffer) retain() { b.refs.Add(1) }

@@ -142,7 +142,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err := s.listen(routes); err != nil {
 		return nil, err
 	}
-	if err := s.metrics.register(deps.Register, s.publisher, s.budget); err != nil {
+	if err := s.metrics.register(deps.Register, s.publisher, s.budget, s.recorder.redactor); err != nil {
 		s.closeListeners()
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
@@ -220,7 +220,17 @@ func openRedactor(cfg Config, data string) (*redact.Engine, error) {
 	if err != nil {
 		return nil, service.Hint(err, "name a file with --redaction-key FILE, or record unredacted with --redact off")
 	}
-	return redact.New(key), nil
+	if cfg.Redact == "headers" {
+		return redact.NewHeaders(key), nil
+	}
+	if cfg.RedactRules == "" {
+		return redact.New(key), nil
+	}
+	rules, err := redact.LoadRules(cfg.RedactRules)
+	if err != nil {
+		return nil, service.Hint(err, "docs/redaction.md has the form of a rule file; nothing is recorded without the rules that were asked for")
+	}
+	return redact.NewWith(key, rules, cfg.workload()), nil
 }
 
 func (s *Service) panicked(p any) {

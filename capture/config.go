@@ -47,7 +47,8 @@ type Config struct {
 	TapeAge      time.Duration `name:"tape-age" env:"TAPEDECK_TAPE_AGE" default:"1s" help:"Close a tape after this time; up to five times later for a quiet service."`
 	OnPressure   string        `name:"on-pressure" env:"TAPEDECK_ON_PRESSURE" default:"drop" enum:"drop,block" help:"When recording can't keep up: drop (and count) exchanges, or block the traffic."`
 	Buffer       Bytes         `name:"buffer" env:"TAPEDECK_BUFFER" default:"64MiB" placeholder:"SIZE" help:"Memory for relayed bytes that are not recorded yet, in all. Default: ${default}."`
-	Redact       string        `name:"redact" env:"TAPEDECK_REDACT" default:"headers" enum:"headers,off" help:"Replace credentials by tokens before anything is written: headers (with cookies, URLs and token-like JSON keys), or off."`
+	Redact       string        `name:"redact" env:"TAPEDECK_REDACT" default:"on" enum:"on,headers,off" help:"Replace what is sensitive by tokens before anything is written: on, headers (credentials in headers, cookies, URLs and under token-like JSON keys only), or off."`
+	RedactRules  string        `name:"redact-rules" env:"TAPEDECK_REDACT_RULES" placeholder:"FILE" help:"Rules for --redact on, in YAML, beside those built in (docs/redaction.md)."`
 	RedactionKey string        `name:"redaction-key" placeholder:"FILE" help:"File of the redaction key, made at first use. Default: redaction.key in --data. The variable TAPEDECK_REDACTION_KEY wins."`
 	Spool        string        `name:"spool" env:"TAPEDECK_SPOOL" placeholder:"DIR" help:"Folder for tapes that can't be published. Default: spool in --data."`
 	SpoolSize    Bytes         `name:"spool-size" env:"TAPEDECK_SPOOL_SIZE" default:"1GiB" placeholder:"SIZE" help:"Bound of the spool; beyond it tapes are dropped and counted. Default: ${default}."`
@@ -97,7 +98,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.TapeAge, time.Second)
 	setDefault(&c.OnPressure, "drop")
 	setDefault(&c.Buffer, 64<<20)
-	setDefault(&c.Redact, "headers")
+	setDefault(&c.Redact, "on")
 	setDefault(&c.OutboundTLS, "pass")
 	setDefault(&c.SpoolSize, 1<<30)
 	setDefault(&c.SpoolDrop, "newest")

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tapedeck/capture/redact"
 	"tapedeck/events"
 )
 
@@ -66,7 +67,7 @@ func newMetrics() *metrics {
 	return m
 }
 
-func (m *metrics) register(r prometheus.Registerer, p *publisher, b *budget) error {
+func (m *metrics) register(r prometheus.Registerer, p *publisher, b *budget, redactor *redact.Engine) error {
 	if r == nil {
 		return nil
 	}
@@ -77,6 +78,8 @@ func (m *metrics) register(r prometheus.Registerer, p *publisher, b *budget) err
 		m.exchanges, m.dropped, m.connections, m.relayed, m.refused, m.rejected, m.opened, m.passedThrough, m.caused, m.panics, m.overflowed, m.tapes, m.tapeBytes, m.published, m.spooled, m.latency, m.publishing,
 		gauge("spool_bytes", "Size of the spool.", func() float64 { return float64(p.spool.Bytes()) }),
 		gauge("spool_tapes", "Tapes in the spool.", func() float64 { return float64(p.spool.Tapes()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "tapedeck", Subsystem: "capture", Name: "redaction_failures_total", Help: "Bodies, messages and heads of which only metadata is kept because redaction failed or took too long."},
+			func() float64 { return float64(redactor.Failures()) }),
 		gauge("buffered_bytes", "Relayed bytes that are not dissected yet.", func() float64 { return float64(b.used.Load()) }),
 	} {
 		if err := r.Register(c); err != nil {

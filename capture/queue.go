@@ -194,8 +194,8 @@ func (d *dissecting) handle(i *item) {
 		i.buf.release()
 		d.budget.give(t, size)
 	case isGap:
-		n := t.gap[i.side].Swap(0)
-		d.guard(t, func() { t.missing(i.side, n) })
+		g := t.lost()
+		d.guard(t, func() { t.missing(time.Now(), g) })
 	case isClose:
 		t.closed[i.side] = true
 		d.guard(t, func() { t.closeSide(i.side, i.time, i.err) })

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"slices"
 	"time"
 
 	"tapedeck/capture/redact"
@@ -22,7 +23,7 @@ type messages struct {
 	shown    *events.RecordRef // the newest segment that an open entry leads to
 	openTape events.ID         // of the newest open entry
 	openedAt time.Time         // when one with a segment was written; zero: none
-	places   []string          // of what was redacted
+	marks    []redact.Mark     // of what was redacted
 	size     [3]int64          // what redaction added to the bodies' sizes
 	kept     [3]int64          // and, with the bound, to what is kept of them
 }
@@ -94,9 +95,9 @@ func (s *sink) redactMessages(u *underway, all []*events.Message) (size, kept [3
 	room := int64(maxSegment)
 	for _, m := range all {
 		before := int64(len(m.Data))
-		data, places := s.recorder.redactor.Message(u.x, m)
-		for _, p := range places {
-			u.messages.mark(m.Side, p)
+		data, marks := s.recorder.redactor.Message(u.x, m)
+		for _, found := range marks {
+			u.messages.mark(m.Side, found)
 		}
 		size[m.Side] += int64(len(data)) - before
 		m.Size += int64(len(data)) - before
@@ -108,15 +109,10 @@ func (s *sink) redactMessages(u *underway, all []*events.Message) (size, kept [3
 }
 
 // mark notes where something was redacted; marks of an exchange are few.
-func (m *messages) mark(side events.Side, place string) {
-	place = sideName(side) + ".message." + place
-	for _, p := range m.places {
-		if p == place {
-			return
-		}
-	}
-	if len(m.places) < redact.MaxMarks {
-		m.places = append(m.places, place)
+func (m *messages) mark(side events.Side, found redact.Mark) {
+	found.Place = sideName(side) + ".message." + found.Place
+	if len(m.marks) < redact.MaxMarks && !slices.Contains(m.marks, found) {
+		m.marks = append(m.marks, found)
 	}
 }
 
@@ -132,8 +128,8 @@ func (m *messages) end(x *events.Exchange) {
 	if m == nil {
 		return
 	}
-	for _, p := range m.places {
-		redact.Mark(x, p)
+	for _, found := range m.marks {
+		redact.Add(x, found)
 	}
 	bodies := [3]*events.Body{events.Side_REQUEST: x.Request.GetBody(), events.Side_RESPONSE: x.Response.GetBody()}
 	for side, b := range bodies {

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,9 +16,12 @@ const maxDetect = 256
 // first part is called by the relay, its second by the dissecting goroutine.
 type tap struct {
 	dissecting *dissecting
-	queued     atomic.Int64    // bytes
-	gap        [3]atomic.Int64 // bytes missing, by side, not told yet
-	last       atomic.Int64    // Unix ns of the last byte
+	queued     atomic.Int64 // bytes
+	last       atomic.Int64 // Unix ns of the last byte
+	speaker    atomic.Int32 // who sent it
+	losing     atomic.Bool  // a gap is not told yet
+	losses     sync.Mutex
+	gap        gap
 
 	known, dead bool
 	closed      [3]bool
@@ -29,6 +33,13 @@ type tap struct {
 	dissector   wire.Dissector
 	first       []byte // of the client, while the protocol is unknown
 	pieces      []piece
+	blind       bool // the client's first bytes are missing
+}
+
+// gap is what is missing from the copy.
+type gap struct {
+	bytes [3]int64 // by side
+	turns int      // times that the client began to send after the server had
 }
 
 // piece is a read that came before the protocol was known.
@@ -41,21 +52,42 @@ type piece struct {
 // reading. It never waits unless the recording asks for it.
 func (t *tap) data(side events.Side, now time.Time, buf *buffer, n int) {
 	t.last.Store(now.UnixNano())
-	size := int64(len(buf.b))
-	// While a gap is not told yet, what follows belongs to it: it must not
-	// overtake bytes.
-	if t.gap[side].Load() != 0 || !t.dissecting.budget.take(t, size) {
-		t.lose(side, int64(n))
+	turn := t.speaker.Swap(int32(side)) != int32(side)
+	// While a gap is not told yet, what follows belongs to it, of both sides:
+	// an answer must not be taken for that to another request.
+	if t.losing.Load() {
+		t.lose(side, n, turn)
 		return
 	}
-	buf.retain()
-	t.dissecting.push(item{tap: t, kind: isData, side: side, n: int32(n), buf: buf, time: now})
+	kept := buf.keep(n)
+	if !t.dissecting.budget.take(t, int64(len(kept.b))) {
+		kept.release()
+		t.lose(side, n, turn)
+		return
+	}
+	t.dissecting.push(item{tap: t, kind: isData, side: side, n: int32(n), buf: kept, time: now})
 }
 
-func (t *tap) lose(side events.Side, n int64) {
-	if t.gap[side].Add(n) == n {
-		t.dissecting.push(item{tap: t, kind: isGap, side: side})
+func (t *tap) lose(side events.Side, n int, turn bool) {
+	t.losses.Lock()
+	defer t.losses.Unlock()
+	t.gap.bytes[side] += int64(n)
+	if turn && side == events.Side_REQUEST {
+		t.gap.turns++
 	}
+	if !t.losing.Swap(true) {
+		t.dissecting.push(item{tap: t, kind: isGap})
+	}
+}
+
+// lost takes the gap that is to be told.
+func (t *tap) lost() gap {
+	t.losses.Lock()
+	defer t.losses.Unlock()
+	g := t.gap
+	t.gap = gap{}
+	t.losing.Store(false)
+	return g
 }
 
 // close says that side sends no more.
@@ -74,6 +106,9 @@ func (t *tap) dissect(side events.Side, now time.Time, b []byte) {
 		return
 	}
 	if side == events.Side_RESPONSE { // the server speaks first
+		if t.blind {
+			return // it answers to what is missing
+		}
 		t.decide(t.detectServer(b))
 		t.earlyEnds(now, events.Side_RESPONSE)
 		t.dissector.Data(side, now, b)
@@ -134,12 +169,28 @@ func (t *tap) decide(p wire.Protocol) {
 	t.first, t.pieces = nil, nil
 }
 
-func (t *tap) missing(side events.Side, n int64) {
-	if t.dissector == nil {
-		t.decide(t.opaque) // the beginning is missing: nothing can be told
-		t.earlyEnds(time.Now(), side)
+// missing tells of a gap.
+func (t *tap) missing(now time.Time, g gap) {
+	if t.dissector == nil && g.bytes[events.Side_REQUEST] > 0 {
+		// The beginning is missing: the next that the client sends may tell.
+		t.blind, t.first, t.pieces = true, nil, nil
+		for range g.turns {
+			t.sink.Drop(t.sink.Begin(now), wire.DropPressure)
+		}
+		return
 	}
-	t.dissector.Gap(side, n)
+	if t.dissector == nil {
+		t.decide(t.opaque)
+		t.earlyEnds(now, events.Side_RESPONSE)
+	}
+	for _, side := range []events.Side{events.Side_REQUEST, events.Side_RESPONSE} {
+		if n := g.bytes[side]; n > 0 {
+			t.dissector.Gap(side, n)
+		}
+	}
+	if d, ok := t.dissector.(wire.TurnTaker); ok {
+		d.Missed(now, g.turns)
+	}
 }
 
 func (t *tap) closeSide(side events.Side, now time.Time, err error) {

@@ -63,6 +63,13 @@ func Commands() []Command {
 				"export --selector '{status>=500}' --since 1h -o failed.sh  # a shell script, one curl a request",
 				"export --service cart --direction inbound -o load.js  # for k6 run -e TARGET=http://localhost:3000",
 			}},
+		{Name: "redact", Group: People, Help: "Redact files, see what rules do, find what else is sensitive.",
+			New: func() any { return new(redactCommand) },
+			Examples: []string{
+				"redact shop.har clean.har --rules rules.yaml  # HAR, GoReplay or pcap to HAR, curl or k6",
+				"redact test --rules rules.yaml --type application/json answer.json  # what becomes of one body",
+				"redact scan shop.har  # rules for what is in it, with counts and no values",
+			}},
 		{Name: "up", Group: People, Help: "Every service in one process: a tapedeck for a team, or to try.",
 			New: func() any { return new(upCommand) },
 			Examples: []string{

@@ -114,19 +114,6 @@ func Class(s string) string {
 	return ""
 }
 
-// TokenPrefix begins each redaction token: td1_<key id>_<32 hex>.
-const TokenPrefix = "td1_"
-
-// IsToken says that s is a redaction token.
-func IsToken(s string) bool {
-	rest, ok := strings.CutPrefix(s, TokenPrefix)
-	if !ok {
-		return false
-	}
-	key, sum, ok := strings.Cut(rest, "_")
-	return ok && key != "" && len(key) <= 16 && isHex(key) && len(sum) == 32 && isHex(sum)
-}
-
 func isDigits(s string) bool {
 	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {

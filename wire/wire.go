@@ -55,6 +55,13 @@ type Dissector interface {
 	Close(side events.Side, t time.Time, err error)
 }
 
+// TurnTaker is a Dissector of a protocol whose client begins an exchange when
+// the server has spoken. Missed is called after Gap and says how often that
+// was in the missing bytes: those exchanges have begun, and are dropped.
+type TurnTaker interface {
+	Missed(t time.Time, exchanges int)
+}
+
 // Sink receives what a dissector finds, in the order it finds it.
 type Sink interface {
 	// Begin is called at the first byte of an exchange and makes its id.

@@ -2,54 +2,106 @@ package redact
 
 import (
 	"bytes"
+	"encoding/base64"
 	"strings"
 
 	"tapedeck/events"
 )
 
-// fields redacts headers or trailers.
-func (e *Engine) fields(fields []*events.Field, m marker) {
+// fields redacts headers or trailers, in place: values are replaced, never
+// written to.
+func (s scope) fields(fields []*events.Field) {
 	for _, f := range fields {
 		if len(f.Value) == 0 {
 			continue
 		}
-		value := e.field(f.Name, f.Value)
-		if !bytes.Equal(value, f.Value) {
+		s.marks.name, s.marks.place = f.Name, nil
+		if value := s.field(f.Name, f.Value); !bytes.Equal(value, f.Value) {
 			f.Value = value
-			m.mark(string(f.Name))
+			s.marks.add(s.classes[Credential])
 		}
 	}
 }
 
-func (e *Engine) field(name, value []byte) []byte {
+// plainFields hold nothing of anybody.
+var plainFields = map[string]bool{}
+
+func init() {
+	for _, name := range strings.Fields(`Host Accept Accept-Encoding Accept-Language Connection Content-Type Content-Length Content-Encoding
+		Cache-Control Date Server Vary Transfer-Encoding Upgrade Te Expires Last-Modified Etag If-None-Match Age Keep-Alive Traceparent
+		Www-Authenticate Proxy-Authenticate Sec-Websocket-Key Sec-Websocket-Accept Sec-Websocket-Version Grpc-Status Grpc-Encoding
+		Grpc-Accept-Encoding Grpc-Timeout Grpc-Trace-Bin`) {
+		plainFields[name] = true
+		plainFields[strings.ToLower(name)] = true
+	}
+}
+
+func (s scope) field(name, value []byte) []byte {
 	switch {
+	case plainFields[string(name)]:
+		return value
 	case is(name, "Authorization"), is(name, "Proxy-Authorization"):
-		return e.authorization(value)
+		return s.authorization(value)
 	case is(name, "Cookie"):
-		return e.cookies(value)
+		return s.cookies(value)
 	case is(name, "Set-Cookie"):
 		pair, _, _ := bytes.Cut(value, []byte(";"))
-		return append(e.cookie(pair), value[len(pair):]...)
-	case is(name, "Location"), is(name, "Content-Location"), is(name, "Referer"), is(name, "Link"), is(name, "Origin"):
-		return []byte(e.target(string(value), marker{}))
+		return append(s.cookie(pair), value[len(pair):]...)
+	case is(name, "Location"), is(name, "Content-Location"), is(name, "Referer"), is(name, "Link"), is(name, "Origin"), is(name, "Refresh"):
+		return s.address(value)
 	case is(name, "WWW-Authenticate"), is(name, "Proxy-Authenticate"), is(name, "Sec-WebSocket-Key"), is(name, "Content-Length"):
 		return value
-	case headerCredential(name):
-		return e.authorization(value) // some carry a scheme as well
+	case len(name) > 4 && is(name[len(name)-4:], "-bin") && s.full:
+		return s.binary(name, value)
 	}
-	return value
+	treat := s.named(withoutX(name), inHeader)
+	if treat.class == Credential && treat.action == Token {
+		return s.authorization(value) // some carry a scheme as well
+	}
+	out, _ := scope{view: s.view, at: inHeader, marks: s.marks}.value(treat, value)
+	return out
+}
+
+// withoutX takes the X- off, and the vendor's name is no matter.
+func withoutX(name []byte) []byte {
+	if len(name) > 2 && (name[0] == 'X' || name[0] == 'x') && name[1] == '-' {
+		return name[2:]
+	}
+	return name
 }
 
 func is(name []byte, want string) bool {
 	return len(name) == len(want) && strings.EqualFold(string(name), want)
 }
 
-// headerCredential takes the X- off, and the vendor's name is no matter.
-func headerCredential(name []byte) bool {
-	if len(name) > 2 && (name[0] == 'X' || name[0] == 'x') && name[1] == '-' && Credential(name[2:]) {
-		return true
+// address is a URL; where it stood is said by the header's name alone.
+func (s scope) address(value []byte) []byte {
+	out, _ := scope{view: s.view, at: inHeader}.target(value)
+	return out
+}
+
+// binary is gRPC's binary metadata, in base64. Statuses are messages that are
+// looked through; of all others nobody knows what they hold.
+func (s scope) binary(name, value []byte) []byte {
+	if !is(name, "grpc-status-details-bin") {
+		return s.key.binary(value)
 	}
-	return Credential(name)
+	encoding := base64Raw(value)
+	plain, err := encoding.AppendDecode(nil, value)
+	if err != nil {
+		return s.key.binary(value)
+	}
+	if out, same := (scope{view: s.view, at: inGRPC, marks: s.marks}).message(plain, 0); !same {
+		return encoding.AppendEncode(nil, out)
+	}
+	return value
+}
+
+func base64Raw(value []byte) *base64.Encoding {
+	if bytes.HasSuffix(value, []byte("=")) {
+		return base64.StdEncoding
+	}
+	return base64.RawStdEncoding
 }
 
 // signing schemes name who signs, and more, in parameters.
@@ -62,23 +114,26 @@ var plainParameters = map[string]bool{
 }
 
 // authorization keeps the scheme (RFC 9110, 11.6.2).
-func (e *Engine) authorization(value []byte) []byte {
+func (s scope) authorization(value []byte) []byte {
 	scheme, rest, ok := bytes.Cut(value, []byte(" "))
 	if !ok || !isScheme(scheme) {
-		return e.key.Token(value)
+		return s.credential(value)
 	}
 	lower := strings.ToLower(string(scheme))
 	out := append(bytes.Clone(scheme), ' ')
 	if signingSchemes[lower] || strings.HasPrefix(lower, "aws4-") {
-		return append(out, e.parameters(rest)...)
+		return append(out, s.parameters(rest)...)
 	}
 	blanks := len(rest) - len(bytes.TrimLeft(rest, " "))
-	return append(append(out, rest[:blanks]...), e.key.Token(rest[blanks:])...)
+	return append(append(out, rest[:blanks]...), s.credential(rest[blanks:])...)
 }
+
+// credential is what stands for one in a header.
+func (s scope) credential(value []byte) []byte { return s.key.replace(s.classes[Credential], value) }
 
 func isScheme(b []byte) bool {
 	for _, c := range b {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-') {
+		if !isWord(c) && c != '-' {
 			return false
 		}
 	}
@@ -86,7 +141,7 @@ func isScheme(b []byte) bool {
 }
 
 // parameters redacts name=value pairs between commas; quotes stay.
-func (e *Engine) parameters(b []byte) []byte {
+func (s scope) parameters(b []byte) []byte {
 	var out []byte
 	for i, pair := range bytes.Split(b, []byte(",")) {
 		if i > 0 {
@@ -99,39 +154,47 @@ func (e *Engine) parameters(b []byte) []byte {
 			continue
 		}
 		out = append(append(out, name...), '=')
-		trimmed := bytes.TrimSpace(value)
-		switch {
-		case len(trimmed) >= 2 && trimmed[0] == '"' && trimmed[len(trimmed)-1] == '"':
-			out = append(append(append(out, '"'), e.key.Token(trimmed[1:len(trimmed)-1])...), '"')
-		case key == "credential": // AWS: who, then day, region and service
-			who, scope, _ := bytes.Cut(trimmed, []byte("/"))
-			out = append(out, e.key.Token(who)...)
-			out = append(out, trimmed[len(who):len(trimmed)-len(scope)]...)
-			out = append(out, scope...)
-		default:
-			out = append(out, e.key.Token(trimmed)...)
-		}
+		out = append(out, s.parameter(key, bytes.TrimSpace(value))...)
 	}
 	return out
 }
 
-func (e *Engine) cookies(value []byte) []byte {
+func (s scope) parameter(key string, value []byte) []byte {
+	if len(value) >= 2 && value[0] == '"' && value[len(value)-1] == '"' {
+		return append(append([]byte{'"'}, s.credential(value[1:len(value)-1])...), '"')
+	}
+	if key == "credential" { // AWS: who, then day, region and service
+		who, _, _ := bytes.Cut(value, []byte("/"))
+		return append(bytes.Clone(s.credential(who)), value[len(who):]...)
+	}
+	return s.credential(value)
+}
+
+func (s scope) cookies(value []byte) []byte {
 	var out []byte
 	for i, pair := range bytes.Split(value, []byte(";")) {
 		if i > 0 {
 			out = append(out, ';')
 		}
-		out = append(out, e.cookie(pair)...)
+		out = append(out, s.cookie(pair)...)
 	}
 	return out
 }
 
-// cookie redacts name=value; a pair without '=' is a value without a name.
-func (e *Engine) cookie(pair []byte) []byte {
+// cookie redacts name=value, whatever the name says: who has the cookies is
+// the user. A pair without '=' is a value without a name.
+func (s scope) cookie(pair []byte) []byte {
 	name, value, ok := bytes.Cut(pair, []byte("="))
 	if !ok {
 		blanks := len(pair) - len(bytes.TrimLeft(pair, " "))
-		return append(bytes.Clone(pair[:blanks]), e.key.Token(bytes.TrimSpace(pair))...)
+		return append(bytes.Clone(pair[:blanks]), s.credential(bytes.TrimSpace(pair))...)
 	}
-	return append(append(bytes.Clone(name), '='), e.key.Token(bytes.TrimSpace(value))...)
+	treat := s.classes[Credential]
+	for _, r := range s.rules {
+		if r.Key != nil && r.at&inCookie != 0 && r.at != anywhere && r.Key.Match(bytes.TrimSpace(name)) {
+			treat = r.treatment()
+		}
+	}
+	value = bytes.TrimSpace(value)
+	return append(append(bytes.Clone(name), '='), s.key.replace(treat, value)...)
 }

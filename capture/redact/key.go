@@ -29,7 +29,7 @@ type Key struct {
 	secret []byte
 	id     string
 	prefix string
-	macs   sync.Pool // of hash.Hash for tokens
+	macs   [classes]sync.Pool // of hash.Hash for tokens
 }
 
 // ParseKey reads a key of 64 hex digits.
@@ -46,7 +46,10 @@ func newKey(secret []byte) *Key {
 	sum := k.sum("key id")
 	k.id = hex.EncodeToString(sum[:4])
 	k.prefix = wire.TokenPrefix + k.id + "_"
-	k.macs.New = func() any { return hmac.New(sha256.New, k.secret) }
+	for c := range k.macs {
+		secret := k.sum("class\x00" + Class(c).String())
+		k.macs[c].New = func() any { return hmac.New(sha256.New, secret) }
+	}
 	return k
 }
 
@@ -119,29 +122,45 @@ func (k *Key) bodyMAC() hash.Hash {
 	return mac
 }
 
-// Token is the token of a value: td1_<key id>_<32 hex>, 128 bits of
-// HMAC-SHA-256. A token is its own token, and so is the empty value.
+// Token is the token of a credential without a shape: td1_<key id>_<32 hex>,
+// 128 bits of HMAC-SHA-256. A token is its own token, and so is the empty value.
 func (k *Key) Token(value []byte) []byte {
 	if len(value) == 0 || wire.IsToken(string(value)) {
 		return value
 	}
-	t := k.begin()
-	t.Write(value)
-	return k.finish(t)
+	return k.token(Credential, value)
+}
+
+func (k *Key) token(c Class, value []byte) []byte {
+	mac := k.begin(c)
+	mac.Write(value)
+	return k.finish(c, mac)
 }
 
 // begin and finish make the token of a value that comes in pieces.
-func (k *Key) begin() hash.Hash {
-	mac := k.macs.Get().(hash.Hash)
+func (k *Key) begin(c Class) hash.Hash {
+	mac := k.macs[c].Get().(hash.Hash)
 	mac.Reset()
-	mac.Write([]byte(ClassCredential + "\x00"))
 	return mac
 }
 
-func (k *Key) finish(mac hash.Hash) []byte {
+func (k *Key) finish(c Class, mac hash.Hash) []byte {
 	var sum [sha256.Size]byte
 	mac.Sum(sum[:0])
-	k.macs.Put(mac)
+	k.macs[c].Put(mac)
+	return k.print(sum)
+}
+
+func (k *Key) print(sum [sha256.Size]byte) []byte {
 	token := make([]byte, 0, len(k.prefix)+32)
 	return hex.AppendEncode(append(token, k.prefix...), sum[:16])
+}
+
+// hash is the keyed hash of a value of a class.
+func (k *Key) hash(c Class, value []byte) (sum [sha256.Size]byte) {
+	mac := k.begin(c)
+	mac.Write(value)
+	mac.Sum(sum[:0])
+	k.macs[c].Put(mac)
+	return sum
 }

@@ -2,33 +2,91 @@ package redact
 
 import (
 	"bytes"
+	"strings"
 
 	"tapedeck/events"
 	"tapedeck/wire/sse"
 )
 
-// Message is the redacted form of a message of x, which is its data where
-// nothing is replaced, and the JSON paths of what was. Texts are looked
-// through whatever they are: many protocols put something before their JSON.
-func (e *Engine) Message(x *events.Exchange, m *events.Message) (data []byte, places []string) {
+// Message redacts a message of x: its data, which is returned, and its type
+// where that says how the data was packed. Texts are looked through whatever
+// they are: many protocols put something before their JSON.
+func (e *Engine) Message(x *events.Exchange, m *events.Message) (data []byte, found []Mark) {
 	if e == nil || len(m.Data) == 0 {
 		return m.Data, nil
 	}
-	b := &Body{engine: e}
-	var out []byte
+	var all marks
+	defer func() {
+		if recover() != nil {
+			e.failures.Add(1)
+			data, found = nil, []Mark{{"", "body", HashLength.String()}}
+		}
+	}()
+	s := scope{view: e.view(x), marks: &all, at: inMessage}
+	out, ok := s.ofMessage(e, x, m)
+	if !ok {
+		return nil, []Mark{{"", "body", HashLength.String()}}
+	}
+	if !all.changed {
+		return m.Data, nil
+	}
+	return out, all.list
+}
+
+func (s scope) ofMessage(e *Engine, x *events.Exchange, m *events.Message) (out []byte, ok bool) {
+	kind, packed, _ := strings.Cut(m.Type, "+")
 	switch {
 	case m.Side == events.Side_RESPONSE && sse.Is(x.GetResponse().GetHeaders()):
-		out = b.event(m.Data)
-	case m.Type == "text" || beginsJSON(m.Data):
-		out = b.Write(nil, m.Data)
-	default:
-		return m.Data, nil
+		return s.event(m.Data), true
+	case strings.HasPrefix(events.HeaderValue(x.GetRequest().GetHeaders(), "content-type"), "application/grpc"):
+		return s.grpcMessage(x, m, packed)
+	case kind == "text" || s.full && beginsJSON(m.Data) || beginsJSON(m.Data):
+		return s.json(m.Data), true
+	case !s.full || e.unknown(x) == KeepUnknown:
+		return m.Data, true
+	case e.unknown(x) == StrictUnknown:
+		return nil, false
 	}
-	out = b.Close(out)
-	if !b.Changed() {
-		return m.Data, nil
+	out, _ = s.field2(0, m.Data, 0)
+	return out, true
+}
+
+// json looks through a text for JSON; where it is none, for values.
+func (s scope) json(text []byte) []byte {
+	b := s.bodies.Get().(*jsonBody)
+	defer b.release()
+	b.reset(s)
+	out := b.close(b.write(nil, text))
+	if b.seen || !s.full {
+		return out
 	}
-	return out, b.Places()
+	out, _ = s.text(text)
+	return out
+}
+
+func (s scope) grpcMessage(x *events.Exchange, m *events.Message, packed string) (out []byte, ok bool) {
+	if !s.full {
+		return m.Data, true
+	}
+	data := m.Data
+	if packed != "" {
+		plain, err := decode(packed, data)
+		if err != nil || int64(len(data)) < m.Size {
+			return nil, false
+		}
+		data = plain
+	}
+	kind := events.HeaderValue(x.GetRequest().GetHeaders(), "content-type")
+	s.at = inGRPC
+	out, same := s.payload(kind, data)
+	if same && int64(len(m.Data)) < m.Size { // cut off: no message that can be walked
+		out, same = s.bytes(data)
+	}
+	if same {
+		return m.Data, true
+	}
+	m.Type = strings.TrimSuffix(m.Type, "+"+packed)
+	return out, true
 }
 
 func beginsJSON(data []byte) bool {
@@ -38,7 +96,10 @@ func beginsJSON(data []byte) bool {
 
 // event redacts the data of an event, which may go on over several lines; the
 // names of the fields stay out of it.
-func (b *Body) event(lines []byte) []byte {
+func (s scope) event(lines []byte) []byte {
+	b := s.bodies.Get().(*jsonBody)
+	defer b.release()
+	b.reset(s)
 	var out []byte
 	for len(lines) > 0 {
 		end := bytes.IndexAny(lines, "\r\n") + 1
@@ -49,13 +110,24 @@ func (b *Body) event(lines []byte) []byte {
 		lines = lines[end:]
 		field, value, ok := bytes.Cut(line, []byte(":"))
 		if !ok || string(bytes.TrimPrefix(field, []byte("\ufeff"))) != "data" {
-			out = append(out, line...)
+			found, _ := s.text(line)
+			out = append(out, found...)
 			continue
 		}
 		text := bytes.TrimRight(value, "\r\n")
 		out = append(append(out, field...), ':')
-		out = b.Write(out, text)
+		out = b.line(out, text)
 		out = append(out, value[len(text):]...)
 	}
-	return out
+	return b.close(out)
+}
+
+// line is a line of a text that may be JSON: one that is none, and goes on in
+// none, is looked through for values.
+func (b *jsonBody) line(dst, text []byte) []byte {
+	if b.full && len(b.stack) == 0 && len(b.pending) == 0 && !beginsJSON(text) {
+		out, _ := b.text(text)
+		return append(dst, out...)
+	}
+	return b.close(b.write(dst, text)) // no value goes on in the next line
 }

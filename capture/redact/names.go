@@ -2,61 +2,65 @@ package redact
 
 import "strings"
 
-// credentialNames hold credentials whatever their letter case, '-' and '_':
-// in headers, query parameters, forms and JSON keys alike, so that equal
-// values get equal tokens in all of them.
-var credentialNames = map[string]bool{}
+// classOfName holds names whose values have a class, whatever their letter
+// case, '-', '_' and '.': in headers, query parameters, forms, XML and JSON
+// alike, so that equal values get equal tokens in all of them.
+var classOfName = map[string]Class{}
+
+// olderNames are the credentials' names that --redact headers knows.
+var olderNames = words(`token accesstoken refreshtoken idtoken authtoken sessiontoken securitytoken bearertoken apitoken
+	apikey accesskey accesskeyid secretkey secretaccesskey privatekey subscriptionkey sessionkey functionskey
+	secret clientsecret apisecret appsecret
+	authorization proxyauthorization auth jwt sig signature assertion clientassertion
+	session sessionid sid csrf xsrf xamzsignature xamzcredential xgoogsignature xgoogcredential`)
+
+var names = map[Class][]string{
+	Credential: words(`password passwd passwort pass pwd passphrase passcode userpassword newpassword oldpassword currentpassword
+		confirmpassword passwordconfirmation pin otp totp onetimepassword onetimecode mfacode verificationcode secretanswer
+		credential credentials accountkey sharedaccesskey sharedaccesssignature connectionstring encryptionkey signingkey
+		masterkey webhooksecret cookie setcookie jsessionid phpsessid aspnetsessionid connectsid codeverifier`),
+	Card:      words(`pan cardnumber cardno ccnumber ccnum creditcard creditcardnumber debitcard primaryaccountnumber`),
+	CVV:       words(`cvv cvc cvv2 cvc2 csc cardcvv cardcvc cvvcode cvccode securitycode cardsecuritycode`),
+	IBAN:      words(`iban ibannumber bankaccount bankaccountnumber accountnumber`),
+	Email:     words(`email emailaddress mail useremail contactemail emails`),
+	Phone:     words(`phone phonenumber mobile mobilenumber mobilephone telephone tel msisdn fax faxnumber cellphone homephone workphone phones`),
+	SSN:       words(`ssn socialsecuritynumber socialsecurity nationalid nationalinsurancenumber taxid taxidentificationnumber itin`),
+	Name:      words(`firstname lastname fullname surname givenname familyname middlename maidenname cardholder cardholdername nameoncard patientname customername`),
+	Address:   words(`address streetaddress street address1 address2 addressline1 addressline2 line1 line2 postaladdress homeaddress billingaddress shippingaddress zip zipcode postcode postalcode`),
+	Birthdate: words(`birthdate dateofbirth dob birthday`),
+}
+
+func words(s string) []string { return strings.Fields(s) }
 
 func init() {
-	for _, name := range []string{
-		"token", "accesstoken", "refreshtoken", "idtoken", "authtoken", "sessiontoken", "securitytoken", "bearertoken", "apitoken",
-		"apikey", "accesskey", "accesskeyid", "secretkey", "secretaccesskey", "privatekey", "subscriptionkey", "sessionkey", "functionskey",
-		"secret", "clientsecret", "apisecret", "appsecret",
-		"authorization", "proxyauthorization", "auth", "jwt", "sig", "signature", "assertion", "clientassertion",
-		"session", "sessionid", "sid", "csrf", "xsrf",
-		"xamzsignature", "xamzcredential", "xgoogsignature", "xgoogcredential",
-	} {
-		credentialNames[name] = true
+	for _, name := range olderNames {
+		classOfName[name] = Credential
+	}
+	for class, all := range names {
+		for _, name := range all {
+			classOfName[name] = class
+		}
 	}
 }
 
-var credentialEndings = []string{"token", "apikey", "secret", "accesskey", "privatekey"}
+// endings make a credential of any name.
+var endings = []string{"token", "apikey", "secret", "accesskey", "privatekey"}
+
+// moreEndings do so in full redaction.
+var moreEndings = []string{"password", "passwd", "passphrase", "credential"}
 
 // notCredentials end like one and are none: pages of a list.
 var notCredentials = []string{"page", "next", "continuation", "cursor", "sync", "resume"}
 
 const maxName = 128
 
-// possible holds, for the last letter of a name, the first letters that a
-// credential's can have: most names are told by two letters.
-var possible [26]uint32
-
-func init() {
-	for name := range credentialNames {
-		possible[name[len(name)-1]-'a'] |= 1 << (name[0] - 'a')
-	}
-	for _, ending := range credentialEndings {
-		possible[ending[len(ending)-1]-'a'] = 1<<26 - 1
-	}
-}
-
-// mayBe is quick and says no to nothing that is one. Letters beyond ASCII and
-// signs at an end take the long way.
-func mayBe(name []byte) bool {
-	first, last := name[0]|0x20-'a', name[len(name)-1]|0x20-'a'
-	return last > 25 || first > 25 && possible[last] != 0 || possible[last]&(1<<first) != 0
-}
-
-// Credential says that values under this name are credentials.
-func Credential(name []byte) bool {
-	if len(name) < 3 || len(name) > maxName || !mayBe(name) {
-		return false
-	}
+// plainName is a name in small letters without the signs between its words.
+func plainName(name []byte) string {
 	var plain [maxName]byte
 	n := 0
-	for _, c := range name {
+	for _, c := range name[:min(len(name), maxName)] {
 		switch {
-		case c == '-' || c == '_' || c == '.':
+		case c == '-' || c == '_' || c == '.' || c == ' ':
 		case c >= 'A' && c <= 'Z':
 			plain[n] = c + 'a' - 'A'
 			n++
@@ -65,14 +69,36 @@ func Credential(name []byte) bool {
 			n++
 		}
 	}
-	if credentialNames[string(plain[:n])] {
-		return true
-	}
-	return endsLikeCredential(string(plain[:n]))
+	return string(plain[:n])
 }
 
-func endsLikeCredential(plain string) bool {
-	for _, ending := range credentialEndings {
+// classByName is the class of the values under a name; full knows more than
+// credentials.
+func classByName(name []byte, full bool) Class {
+	if len(name) < 3 || len(name) > maxName {
+		return None
+	}
+	plain := plainName(name)
+	if class := classOfName[plain]; class != None && (full || isOlder(plain)) {
+		return class
+	}
+	if endsLike(plain, endings) || full && endsLike(plain, moreEndings) {
+		return Credential
+	}
+	return None
+}
+
+func isOlder(plain string) bool {
+	for _, name := range olderNames {
+		if name == plain {
+			return true
+		}
+	}
+	return false
+}
+
+func endsLike(plain string, endings []string) bool {
+	for _, ending := range endings {
 		if stem, ok := strings.CutSuffix(plain, ending); ok {
 			for _, no := range notCredentials {
 				if strings.HasSuffix(stem, no) {

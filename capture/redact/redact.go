@@ -1,41 +1,63 @@
-// Package redact replaces credentials by tokens before anything is written.
+// Package redact replaces what is sensitive before anything is written.
 //
-// A token is keyed (HMAC-SHA-256 under a key of the installation), so that it
-// can't be reversed by guessing, and equal values get equal tokens wherever
-// they stand: a token handed out in a JSON body is recognised in the
-// Authorization header of the next request. Schemes, names and attributes
-// stay, so that the result still parses. Redaction is idempotent: a token is
-// left alone.
+// A value becomes a token by default: keyed (HMAC-SHA-256, under a key of the
+// installation and the value's class), so that it can't be reversed by
+// guessing, and equal values get equal tokens wherever they stand: a token
+// handed out in a JSON body is recognised in the Authorization header of the
+// next request. Tokens have a shape that a parser accepts where the value was
+// and that no real value has. Schemes, names and attributes stay, so that the
+// result still parses. Redaction is idempotent: a token is left alone.
 //
-//   - key.go: the key and its tokens
-//   - names.go: which names hold credentials
-//   - fields.go, urls.go, json.go, message.go: where values stand in headers,
-//     URLs, bodies and messages of streams
+//   - class.go, names.go: what is sensitive, by name
+//   - detect.go, keys.go: what is, by its looks
+//   - token.go, jwt.go, key.go: what stands for it
+//   - rules.go, rulefile.go, view.go: the rules, and what they make of an exchange
+//   - fields.go, urls.go, body.go, json.go, form.go, multipart.go, xml.go,
+//     protobuf.go, message.go, window.go: where values stand
+//   - text.go, coding.go: what is within what
 package redact
 
 import (
-	"bytes"
 	"hash"
+	"sync"
+	"sync/atomic"
 
 	"tapedeck/events"
-	"tapedeck/wire"
-)
-
-// What Redaction marks say of everything here; more classes come with more rules.
-const (
-	ClassCredential = "credential"
-	ActionToken     = "token"
-
-	// MaxMarks is how many marks an exchange has at most; what is beyond is
-	// replaced all the same.
-	MaxMarks = 64
 )
 
 // Engine redacts exchanges. It is safe for concurrent use.
-type Engine struct{ key *Key }
+type Engine struct {
+	key      *Key
+	rules    *Rules
+	workload *events.Workload
 
-// New makes an engine; a nil Engine leaves everything as it is.
-func New(key *Key) *Engine { return &Engine{key: key} }
+	mu       sync.Mutex
+	views    map[uint64]*view // by the rules that hold
+	plain    *view            // when no rule depends on the exchange
+	failures atomic.Int64
+}
+
+// New makes an engine with the built-in rules; a nil Engine leaves everything
+// as it is.
+func New(key *Key) *Engine { return NewWith(key, &Rules{}, nil) }
+
+// NewHeaders makes an engine that knows credentials by their names only, in
+// headers, cookies, URLs and JSON.
+func NewHeaders(key *Key) *Engine {
+	e := &Engine{key: key, rules: &Rules{}}
+	e.plain = newView(key, false, nil, nil)
+	return e
+}
+
+// NewWith makes an engine with rules; those with a selector look at the
+// workload as well.
+func NewWith(key *Key, rules *Rules, w *events.Workload) *Engine {
+	e := &Engine{key: key, rules: rules, workload: w, views: map[uint64]*view{}}
+	if !rules.scoped() {
+		e.plain = newView(key, true, rules.pointers(), rules.off)
+	}
+	return e
+}
 
 // KeyID is the id of the key its tokens are made with, "" for a nil Engine.
 func (e *Engine) KeyID() string {
@@ -43,6 +65,15 @@ func (e *Engine) KeyID() string {
 		return ""
 	}
 	return e.key.ID()
+}
+
+// Failures are the exchanges of which a part was lost to a panic, or because it
+// took too long.
+func (e *Engine) Failures() int64 {
+	if e == nil {
+		return 0
+	}
+	return e.failures.Load()
 }
 
 // MAC begins the keyed hash of an original body; nil for a nil Engine.
@@ -53,77 +84,70 @@ func (e *Engine) MAC() hash.Hash {
 	return e.key.bodyMAC()
 }
 
+// view is what the rules make of x.
+func (e *Engine) view(x *events.Exchange) *view {
+	if e.plain != nil {
+		return e.plain
+	}
+	hold := e.rules.holding(x, e.workload)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	v := e.views[hold]
+	if v == nil {
+		v = newView(e.key, true, e.rules.some(hold), e.rules.off)
+		e.views[hold] = v
+	}
+	return v
+}
+
 // Head redacts what stands outside of bodies, in place: values are replaced,
 // never written to. It returns whether something was.
-func (e *Engine) Head(x *events.Exchange) bool {
+func (e *Engine) Head(x *events.Exchange) (changed bool) {
 	if e == nil {
 		return false
 	}
-	m := marker{x: x}
 	before := len(x.Redactions)
+	all := &marks{}
+	defer func() {
+		if recover() != nil {
+			e.failures.Add(1)
+			stripHead(x)
+			all.put("head", Drop.String())
+		}
+		for _, m := range all.list {
+			Add(x, m)
+		}
+		changed = len(x.Redactions) > before
+	}()
+	s := scope{view: e.view(x), marks: all}
 	if r := x.Request; r != nil {
-		r.Target = e.target(r.Target, m.at("request"))
-		e.fields(r.Headers, m.at("request.header"))
-		e.fields(r.Trailers, m.at("request.trailer"))
+		all.base = "request"
+		if target, same := s.target([]byte(r.Target)); !same {
+			r.Target = string(target)
+		}
+		s.within("header", inHeader).fields(r.Headers)
+		s.within("trailer", inHeader).fields(r.Trailers)
 	}
+	all.base = "response"
 	for _, i := range x.Interim {
-		e.fields(i.Headers, m.at("response.header"))
+		s.within("header", inHeader).fields(i.Headers)
 	}
 	if r := x.Response; r != nil {
-		e.fields(r.Headers, m.at("response.header"))
-		e.fields(r.Trailers, m.at("response.trailer"))
+		s.within("header", inHeader).fields(r.Headers)
+		s.within("trailer", inHeader).fields(r.Trailers)
 	}
-	return len(x.Redactions) > before
+	return changed
 }
 
-// Body begins the body that headers describe; first are its first bytes. It is
-// nil when the body is left as it is.
-func (e *Engine) Body(headers []*events.Field, first []byte) *Body {
-	if e == nil || len(first) == 0 || encoded(headers) {
-		return nil
+// stripHead leaves what holds no values.
+func stripHead(x *events.Exchange) {
+	if r := x.Request; r != nil {
+		r.Target, r.Headers, r.Trailers = "/", nil, nil
 	}
-	contentType := bytes.ToLower([]byte(events.HeaderValue(headers, "Content-Type")))
-	switch {
-	case bytes.Contains(contentType, []byte("json")):
-	case len(contentType) == 0 || bytes.HasPrefix(contentType, []byte("text/plain")):
-		if b := bytes.TrimLeft(first, " \t\r\n\ufeff"); len(b) == 0 || b[0] != '{' && b[0] != '[' {
-			return nil
-		}
-	default:
-		return nil
+	for _, i := range x.Interim {
+		i.Headers = nil
 	}
-	return &Body{engine: e}
-}
-
-func encoded(headers []*events.Field) bool {
-	coding := events.HeaderValue(headers, "Content-Encoding")
-	return coding != "" && coding != "identity"
-}
-
-// marker writes what was replaced into the exchange.
-type marker struct {
-	x     *events.Exchange
-	place string
-}
-
-func (m marker) at(place string) marker { return marker{m.x, place} }
-
-// Mark notes that the value at place was replaced by a token, once a place.
-func Mark(x *events.Exchange, place string) {
-	place = wire.Text([]byte(place), maxPlace) // names come from the wire
-	if len(x.Redactions) >= MaxMarks {
-		return
-	}
-	for _, r := range x.Redactions {
-		if r.Place == place {
-			return
-		}
-	}
-	x.Redactions = append(x.Redactions, &events.Redaction{Place: place, Class: ClassCredential, Action: ActionToken})
-}
-
-func (m marker) mark(name string) {
-	if m.x != nil {
-		Mark(m.x, m.place+"."+name)
+	if r := x.Response; r != nil {
+		r.Headers, r.Trailers = nil, nil
 	}
 }

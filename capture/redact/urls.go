@@ -1,81 +1,67 @@
 package redact
 
-import (
-	"net/url"
-	"strings"
-)
+import "bytes"
 
-// target redacts userinfo and token-like query parameters of a request target
-// or a URL; everything else stays as it was sent.
-func (e *Engine) target(s string, m marker) string {
-	s = e.userinfo(s, m)
-	i := strings.IndexByte(s, '?')
-	if i < 0 {
-		return s
+// target redacts a request target or a URL: userinfo, the path's segments, the
+// query, and a fragment as a query. Everything else stays as it was sent.
+func (s scope) target(target []byte) (out []byte, same bool) {
+	rest, fragment, hasFragment := bytes.Cut(target, []byte("#"))
+	path, query, hasQuery := bytes.Cut(rest, []byte("?"))
+	path, same = s.userinfo(path)
+	out = make([]byte, 0, len(target)+64)
+	if path2, kept := s.within("path", inPath).text(path); !kept {
+		path, same = path2, false
 	}
-	query, fragment := s[i+1:], ""
-	if j := strings.IndexByte(query, '#'); j >= 0 {
-		query, fragment = query[:j], query[j:]
+	out = append(out, path...)
+	if hasQuery {
+		redacted, kept := s.within("query", inQuery).pairs(query)
+		out, same = append(append(out, '?'), redacted...), same && kept
 	}
-	redacted := e.query(query, m.at(m.place+".query"))
-	if redacted == query {
-		return s
+	if hasFragment {
+		redacted, kept := s.within("fragment", inQuery).fragment(fragment)
+		out, same = append(append(out, '#'), redacted...), same && kept
 	}
-	return s[:i+1] + redacted + fragment
+	if same {
+		return target, true
+	}
+	return out, false
 }
 
-func (e *Engine) query(query string, m marker) string {
-	if !strings.Contains(query, "=") {
-		return query
+func (s scope) fragment(text []byte) (out []byte, same bool) {
+	if bytes.IndexByte(text, '=') > 0 {
+		return s.pairs(text)
 	}
-	pairs := strings.Split(query, "&")
-	changed := false
-	for i, pair := range pairs {
-		name, value, ok := strings.Cut(pair, "=")
-		if !ok || value == "" || !Credential([]byte(unescape(name))) {
-			continue
-		}
-		// The token of what is meant, as in a header or a body.
-		token := string(e.key.Token([]byte(unescape(value))))
-		if token != value {
-			pairs[i], changed = name+"="+token, true
-			m.mark(unescape(name))
-		}
-	}
-	if !changed {
-		return query
-	}
-	return strings.Join(pairs, "&")
+	return s.text(text)
 }
 
-func unescape(s string) string {
-	if plain, err := url.QueryUnescape(s); err == nil {
-		return plain
+// within is the scope of a part; its marks come below the part's name.
+func (s scope) within(part string, at location) scope {
+	s.at = at
+	if s.marks != nil {
+		s.marks.name, s.marks.place, s.marks.part = nil, nil, part
 	}
 	return s
 }
 
 // userinfo redacts user:password@ behind a scheme; the user's name is part of
 // the credential.
-func (e *Engine) userinfo(s string, m marker) string {
-	scheme := strings.Index(s, "://")
-	if scheme < 0 || strings.ContainsAny(s[:scheme], "/?#") {
-		return s
+func (s scope) userinfo(url []byte) (out []byte, same bool) {
+	scheme := bytes.Index(url, []byte("://"))
+	if scheme < 0 || bytes.ContainsAny(url[:scheme], "/") {
+		return url, true
 	}
 	start := scheme + len("://")
-	end := len(s)
-	if i := strings.IndexAny(s[start:], "/?#>"); i >= 0 {
+	end := len(url)
+	if i := bytes.IndexAny(url[start:], "/>"); i >= 0 {
 		end = start + i
 	}
-	at := strings.LastIndexByte(s[start:end], '@')
-	if at < 0 {
-		return s
+	at := bytes.LastIndexByte(url[start:end], '@')
+	if at < 1 {
+		return url, true
 	}
-	info := s[start : start+at]
-	token := string(e.key.Token([]byte(info)))
-	if token == info {
-		return s
+	info, same := s.within("userinfo", inQuery).value(s.classes[Credential], url[start:start+at])
+	if same {
+		return url, true
 	}
-	m.mark("userinfo")
-	return s[:start] + token + s[start+at:]
+	return append(append(bytes.Clone(url[:start]), info...), url[start+at:]...), false
 }

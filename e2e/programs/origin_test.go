@@ -22,8 +22,10 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
+	//lint:ignore SA1019 net/http can't be upgraded to h2c, which is tested here
 	"golang.org/x/net/http2/h2c"
+
+	"golang.org/x/net/http2"
 )
 
 // origin is what the programs call: this machine by its name and by loopback,
@@ -47,6 +49,7 @@ func newOrigin(t *testing.T, h http.Handler) *origin {
 	dir := t.TempDir()
 	o := &origin{name: name, roots: filepath.Join(dir, "roots.pem"), cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem")}
 	certificate := o.certificate(t)
+	//lint:ignore SA1019 net/http can't be upgraded to h2c
 	o.plain = serve(t, h2c.NewHandler(h, &http2.Server{}), nil)
 	o.tls = serve(t, h, &tls.Config{Certificates: []tls.Certificate{certificate}})
 	return o

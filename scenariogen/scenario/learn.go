@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"tapedeck/events"
 )
 
 // recordedNever is a recording that no moment is near to.
@@ -48,7 +50,9 @@ func (l *learner) test(t *Test, links []*Link, i int) []*Volatile {
 	made := !isSafe(x.GetRequest().GetMethod())
 	found := make([]Class, len(leaves))
 	for n, a := range leaves {
-		found[n] = l.class(a, recordedAt(x), made, isSource(links, i, a))
+		if found[n] = l.class(a, recordedAt(x), made, isSource(links, i, a)); isRedactedNumber(x, a) {
+			found[n] = ClassRedacted
+		}
 	}
 	for n, a := range leaves {
 		l.see(a.value)
@@ -62,6 +66,12 @@ func (l *learner) test(t *Test, links []*Link, i int) []*Volatile {
 		}
 	}
 	return collapse(leaves, found)
+}
+
+// isRedactedNumber says that a number stands for another: only the exchange's
+// marks tell.
+func isRedactedNumber(x *events.Exchange, l leaf) bool {
+	return l.kind == kindNumber && slices.ContainsFunc(x.GetRedactions(), func(r *events.Redaction) bool { return r.Place == l.place })
 }
 
 func (l *learner) see(value string) {
@@ -176,7 +186,11 @@ func (b *Builder) mockVolatile(k *Mock) []*Volatile {
 		if l.place == "request.method" || strings.HasPrefix(l.place, "request.header.") || strings.HasPrefix(l.place, "request.cookie.") {
 			continue
 		}
-		leaves, found = append(leaves, l), append(found, b.mockClass(l, recorded, noun))
+		class := b.mockClass(l, recorded, noun)
+		if isRedactedNumber(k.Exchange, l) {
+			class = ClassRedacted
+		}
+		leaves, found = append(leaves, l), append(found, class)
 	}
 	out := collapse(leaves, found)
 	if truncatedRequest(k) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tapedeck/events"
+	"tapedeck/wire"
 )
 
 // Class says what kind of value differs from run to run, and thereby what is
@@ -30,8 +31,8 @@ const (
 
 var (
 	uuidPattern     = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
-	redactedPattern = regexp.MustCompile(`td1_([0-9A-Za-z-]+)_[0-9a-f]{32}`)
 	wholeRedacted   = regexp.MustCompile(`^(?:[A-Za-z]+ )?td1_[0-9A-Za-z-]+_[0-9a-f]{32}$`) // a scheme is kept
+	redactedPattern = regexp.MustCompile(`td1_([0-9A-Za-z-]+)_[0-9a-f]{32}`)
 	prefixedPattern = regexp.MustCompile(`^[a-z]{2,8}[_-]([0-9A-Za-z]{8,})$`)
 	tokenPattern    = regexp.MustCompile(`^[0-9A-Za-z+/_=~-]{16,}$`)
 	jwtPattern      = regexp.MustCompile(`^eyJ[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]*$`)
@@ -85,7 +86,7 @@ func classifyText(key, value string, recorded time.Time) Class {
 // classifyWord looks at a text as one value.
 func classifyWord(key, value string, recorded time.Time) Class {
 	switch {
-	case len(value) <= 4096 && wholeRedacted.MatchString(value):
+	case len(value) <= 4096 && isRedactedValue(value):
 		return ClassRedacted
 	case uuidPattern.MatchString(value):
 		return ClassUUID
@@ -99,6 +100,12 @@ func classifyWord(key, value string, recorded time.Time) Class {
 		return ClassToken
 	}
 	return ""
+}
+
+// isRedactedValue knows tokens of every shape but UUIDs, which any service may
+// make and which are told apart as such.
+func isRedactedValue(value string) bool {
+	return wholeRedacted.MatchString(value) || wire.TokenClass(value) != "" && !uuidPattern.MatchString(value)
 }
 
 func isNear(t, recorded time.Time, key string) bool {

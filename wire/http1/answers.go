@@ -162,6 +162,17 @@ func (d *dissector) Gap(side events.Side, n int64) {
 	d.drop(e)
 }
 
+// Missed counts requests that lie whole in a gap. A client that does not wait
+// for its answers may have sent more of them.
+func (d *dissector) Missed(t time.Time, exchanges int) {
+	if d.opaque != nil {
+		return
+	}
+	for range exchanges {
+		d.sink.Drop(d.sink.Begin(t), wire.DropPressure)
+	}
+}
+
 func (d *dissector) drop(e *exchange) {
 	if !e.dropped {
 		e.dropped = true

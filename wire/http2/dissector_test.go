@@ -282,6 +282,17 @@ func TestGap(t *testing.T) {
 	head := len(talk.chunks) - 6
 	check("a head", withGap(talk, head, int64(len(talk.chunks[head].Data))), 0,
 		`GET /a "" > 200 "ok"`, `POST /b "0123456789" > 200 "ok"`, `  "" > 200 "ok" ! gap: the request was not seen`, `GET /d "" > 200 "ok"`)
+	// What nothing is seen of is counted once the next stream tells the numbers.
+	s := wiretest.NewSink()
+	d := (&Protocol{}).NewDissector(&events.Connection{}, events.Direction_INBOUND, s)
+	for j, chunk := range closed(talk.chunks) {
+		if j == head || j == head+2 || j == head+3 { // GET /c, and its answer, with which GET /d is lost
+			d.Gap(chunk.Side, int64(len(chunk.Data)))
+			continue
+		}
+		wiretest.Feed(d, chunk, 1<<20)
+	}
+	check("an exchange", s, 2, `GET /a "" > 200 "ok"`, `POST /b "0123456789" > 200 "ok"`)
 	check("an answer", withGap(talk, inside+1, 3), 2,
 		`GET /c "" ! gap: the head of the answer can't be decoded`, `GET /d "" ! gap: the head of the answer can't be decoded`)
 }

@@ -14,6 +14,8 @@ import (
 type hidden struct {
 	any            bool
 	floor, ceiling uint32 // streams; ceiling 0: not known
+	dropped        bool   // by a gap: we have seen the connection's beginning
+	answered       int    // of them, by what was seen
 }
 
 // seen is told of each stream that is seen to begin.
@@ -23,6 +25,20 @@ func (h *hidden) seen(stream uint32) {
 	}
 }
 
+// unseen is how many of them nothing was seen of. Clients number streams with
+// every other number (RFC 9113, 5.1.1); of one that leaves some out, or of the
+// last ones before the end, it is not known.
+func (h *hidden) unseen() int {
+	if !h.dropped || h.ceiling == 0 {
+		return 0
+	}
+	first := uint32(1)
+	if h.floor > 0 {
+		first = h.floor + 2
+	}
+	return max(0, (int(h.ceiling)-int(first))/2-h.answered)
+}
+
 func (d *dissector) wasHidden(stream uint32) bool {
 	h := d.hidden
 	return h.any && stream%2 == 1 && stream > h.floor && (h.ceiling == 0 || stream < h.ceiling)
@@ -30,6 +46,7 @@ func (d *dissector) wasHidden(stream uint32) bool {
 
 // beginHidden begins an exchange at its answer.
 func (d *dissector) beginHidden(stream uint32) *exchange {
+	d.hidden.answered++
 	x := d.begin(stream)
 	if x != nil {
 		x.asked = true
@@ -37,6 +54,17 @@ func (d *dissector) beginHidden(stream uint32) *exchange {
 	}
 	return x
 }
+
+// dropUnseen counts the streams that lie whole in a gap.
+func (d *dissector) dropUnseen() {
+	for range min(d.hidden.unseen(), maxUnseen) {
+		d.sink.Drop(d.sink.Begin(d.now), wire.DropPressure)
+	}
+	d.hidden = hidden{}
+}
+
+// maxUnseen bounds what a client can make us count by a leap in its numbers.
+const maxUnseen = 100_000
 
 // midway: a side did not begin as a connection does, so that this is the
 // middle of one. b are the bytes of this read of h.
@@ -73,6 +101,7 @@ func (d *dissector) Gap(side events.Side, n int64) {
 		return
 	}
 	d.lose(h, true)
+	d.hidden.dropped = d.hidden.dropped || side == events.Side_REQUEST
 	for _, x := range d.ordered() {
 		d.drop(x)
 		d.end(x)
@@ -92,6 +121,7 @@ func (d *dissector) lose(h *half, resync bool) {
 	h.block, h.head, h.data = nil, header{}, nil
 	h.heads.lose()
 	if h.side == events.Side_REQUEST && resync {
+		d.dropUnseen()
 		d.hidden = hidden{any: true, floor: d.last}
 	}
 }
@@ -122,6 +152,9 @@ func (d *dissector) Close(side events.Side, t time.Time, err error) {
 		return
 	}
 	d.now, h.closed = t, true
+	if d.request.closed && d.response.closed {
+		d.dropUnseen()
+	}
 	if !h.lost {
 		h.lost, h.resync = true, false
 	}

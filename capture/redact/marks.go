@@ -1,0 +1,114 @@
+package redact
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"tapedeck/events"
+	"tapedeck/wire"
+)
+
+// MaxMarks is how many marks an exchange has at most; what is beyond is
+// replaced all the same.
+const MaxMarks = 64
+
+const maxPlace = 512 // bytes of a place in a mark
+
+// ActionDecoded marks a body whose content coding was taken off: the header
+// that named it (the mark's class) is left out of the record.
+const ActionDecoded = "decoded"
+
+// ActionByValue marks a body of which only what looks like itself was found:
+// it was too long for the names in it.
+const ActionByValue = "by value only"
+
+// Mark is what was replaced, never the value.
+type Mark struct{ Place, Class, Action string }
+
+// marks gathers the marks of a part of an exchange.
+type marks struct {
+	base    string        // "request"; "" in a body
+	part    string        // "header"
+	name    []byte        // of what is looked at, in the part
+	place   func() string // the same, where it has to be put together
+	list    []Mark
+	before  map[string]bool // places that an earlier pass has marked
+	full    bool            // there may be more of these
+	changed bool
+}
+
+func (m *marks) add(t treatment) {
+	if m == nil {
+		return
+	}
+	m.changed = true
+	if len(m.list) >= MaxMarks {
+		return
+	}
+	m.put(t.class.String(), t.action.String())
+}
+
+func (m *marks) put(class, action string) {
+	place := m.at()
+	for _, other := range m.list {
+		if other.Place == place && other.Class == class {
+			return
+		}
+	}
+	m.list = append(m.list, Mark{place, class, action})
+}
+
+// at is the place of what is looked at. Names come from the wire.
+func (m *marks) at() string {
+	place := string(m.name)
+	if m.place != nil {
+		place = m.place()
+	}
+	if len(place) > maxPlace || !utf8.ValidString(place) || strings.IndexByte(place, 0) >= 0 {
+		place = wire.Text([]byte(place), maxPlace)
+	}
+	for _, above := range []string{m.part, m.base} {
+		switch {
+		case above == "":
+		case place == "":
+			place = above
+		default:
+			place = above + "." + place
+		}
+	}
+	return place
+}
+
+// had says that an earlier pass has replaced the value that is looked at.
+func (m *marks) had() bool {
+	if m == nil || m.before == nil {
+		return false
+	}
+	return m.full || m.before[m.at()]
+}
+
+// earlier are the places of x that begin with prefix and have a mark.
+func (m *marks) earlier(x *events.Exchange, prefix string) {
+	for _, r := range x.GetRedactions() {
+		if len(r.Place) >= len(prefix) && r.Place[:len(prefix)] == prefix {
+			if m.before == nil {
+				m.before = map[string]bool{}
+			}
+			m.before[r.Place[len(prefix):]] = true
+		}
+	}
+	m.full = m.before != nil && len(x.GetRedactions()) >= MaxMarks
+}
+
+// Add puts a mark into the exchange, once a place and class.
+func Add(x *events.Exchange, m Mark) {
+	if len(x.Redactions) >= MaxMarks {
+		return
+	}
+	for _, r := range x.Redactions {
+		if r.Place == m.Place && r.Class == m.Class {
+			return
+		}
+	}
+	x.Redactions = append(x.Redactions, &events.Redaction{Place: m.Place, Class: m.Class, Action: m.Action})
+}
