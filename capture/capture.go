@@ -212,6 +212,9 @@ func (s *Service) wire(deps Deps) error {
 }
 
 func openRedactor(cfg Config, data string) (*redact.Engine, error) {
+	if cfg.RedactRules != "" && cfg.Redact != "on" {
+		return nil, service.Hint(fmt.Errorf("--redact-rules %s: rules say nothing with --redact %s", cfg.RedactRules, cfg.Redact), "leave one of the two out")
+	}
 	if cfg.Redact == "off" {
 		return nil, nil
 	}

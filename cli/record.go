@@ -65,12 +65,16 @@ func (c *recordCommand) Run(ctx context.Context, env *Env) error {
 }
 
 // fill is what a recording on one machine means: bare ports listen on
-// loopback, the service is called like the folder it is developed in, and the
-// TLS of a program that we start is opened: it gets our certificate to trust.
+// loopback, the service is called like the folder it is developed in, the TLS
+// of a program that we start is opened: it gets our certificate to trust, and
+// log-ins of a test system are kept so that they can be replayed.
 func (c *recordCommand) fill(program bool) error {
 	c.Host = "127.0.0.1"
 	if c.OutboundTLS == "" && program && slices.ContainsFunc(c.Outbound, func(o string) bool { return !strings.Contains(o, "=") }) {
 		c.OutboundTLS = "open"
+	}
+	if c.Redact == "" && c.RedactRules == "" {
+		c.Redact = "headers" // a replayed log-in sends the password that was recorded
 	}
 	if c.Service != "" {
 		return nil
