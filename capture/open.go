@@ -164,7 +164,7 @@ func (o *opening) passOn() {
 		var err error
 		if upstream, err = o.dial(o.ctx, o.authority); err != nil {
 			o.show(o.tap, events.Side_REQUEST, o.link.untouched())
-			o.tap.close(events.Side_RESPONSE, err)
+			o.tap.close(events.Side_RESPONSE, o.unlessEnding(err))
 			o.tap.close(events.Side_REQUEST, nil)
 			reset(o.client)
 			return
@@ -193,7 +193,7 @@ func (o *opening) relayOpened(client *secured) {
 	switch {
 	case o.tap.last.Load() != before:
 		o.terms.passthrough.works(o.who)
-	case time.Since(began) < o.terms.passthrough.soon && !o.isEnding():
+	case time.Since(began) < o.terms.passthrough.soon && !o.ending.Load():
 		o.silent()
 	}
 }
@@ -201,12 +201,12 @@ func (o *opening) relayOpened(client *secured) {
 // refused is a client that does not go on after it has seen our certificate.
 func (o *opening) refused(err error) {
 	o.tap.info.Tls = &events.TLS{ServerName: hostOf(o.who.host)}
-	o.tap.close(events.Side_REQUEST, fmt.Errorf("the client refuses our certificate: %w", err))
+	o.tap.close(events.Side_REQUEST, o.unlessEnding(fmt.Errorf("the client refuses our certificate: %w", err)))
 	o.tap.close(events.Side_RESPONSE, nil)
 	o.client.Close()
 	o.tcp.Close()
 	switch {
-	case o.isEnding():
+	case o.ending.Load():
 	case isRefusal(err):
 		o.metrics.caused.WithLabelValues(passPinned).Inc()
 		o.remember(o.who, passPinned, time.Now())

@@ -238,7 +238,7 @@ func (s *session) socks(ctx context.Context) {
 	t := s.tap(s.connection(time.Now(), authority), "", s.protocols)
 	upstream, err := s.dial(ctx, authority)
 	if err != nil {
-		t.close(events.Side_RESPONSE, err)
+		t.close(events.Side_RESPONSE, s.unlessEnding(err))
 		t.close(events.Side_REQUEST, nil)
 		h.reply(socksFailure(err), nil)
 		return

@@ -74,8 +74,8 @@ func plainProtocols(asked []string) []string {
 // or on the upstream's (failed).
 func (s *session) endUnopened(t *tap, upstream *net.TCPConn, err, failed error) {
 	if failed != nil {
-		s.metrics.refused.WithLabelValues(s.route.direction.Name()).Inc()
-		t.close(events.Side_RESPONSE, failed)
+		s.countRefused()
+		t.close(events.Side_RESPONSE, s.unlessEnding(failed))
 		t.close(events.Side_REQUEST, nil)
 		reset(s.client)
 		upstream.Close()
