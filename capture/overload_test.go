@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"testing"
 
 	"golang.org/x/sync/errgroup"
@@ -55,6 +56,48 @@ func TestThreefoldOverload(t *testing.T) {
 		t.Errorf("%d of %d on tape, want a third at most and what was queued", len(out.rows), clients*requests)
 	}
 	wholeOrNothing(t, out)
+}
+
+// TestLongBodiesOverTheBound: many connections at full speed, with bodies longer than the
+// bound. What begins and ends within what is dropped is counted, too.
+func TestLongBodiesOverTheBound(t *testing.T) {
+	_, js := natstest.New(t)
+	c := start(t, Config{Inbound: []string{"0=" + address(echo(t))}, Buffer: 128 << 10}, Deps{JS: js})
+	const clients, each = 8, 100
+	var wg sync.WaitGroup
+	for i := range clients {
+		wg.Go(func() {
+			web := client(t, "")
+			for j := range each {
+				body := random([]int{100, 70 << 10, 300 << 10}[(i+j)%3])
+				answer, err := web.Post(c.url(0)+"/items", "text/plain", bytes.NewReader(body))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				got, err := io.ReadAll(answer.Body)
+				answer.Body.Close()
+				if err != nil || !bytes.Equal(got, body) {
+					t.Errorf("client got %d bytes of %d, %v", len(got), len(body), err)
+				}
+			}
+			web.CloseIdleConnections()
+		})
+	}
+	wg.Wait()
+	c.stop()
+	out, counts := play(t, tapesOf(t, js)), c.Counts()
+	if counts.Dropped[wire.DropPressure] == 0 {
+		t.Fatalf("%+v: nothing was dropped, so nothing is shown", counts)
+	}
+	if counts.Begun != clients*each || counts.Taped != uint64(len(out.rows)) || counts.Begun != counts.Taped+counts.Dropped[wire.DropPressure] {
+		t.Errorf("%+v, %d rows, want all %d accounted for", counts, len(out.rows), clients*each)
+	}
+	for i, x := range out.exchanges {
+		if string(x.Request.Body.GetData()) != string(x.Response.Body.GetData()) {
+			t.Errorf("exchange %d has the answer to another", i)
+		}
+	}
 }
 
 // echoes posts the URL's own text and wants it back.

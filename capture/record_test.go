@@ -14,7 +14,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -543,48 +542,6 @@ func TestPressureDropsAndCounts(t *testing.T) {
 	}
 	if last := out.exchanges[len(out.exchanges)-1]; last.Request.Target != "/after" || string(last.Response.Body.Data) != "found again" {
 		t.Errorf("last recorded is %s, want /after", last.Request.Target)
-	}
-}
-
-// TestOverload: many connections at full speed, with bodies longer than the
-// bound. What begins and ends within what is dropped is counted, too.
-func TestOverload(t *testing.T) {
-	_, js := natstest.New(t)
-	c := start(t, Config{Inbound: []string{"0=" + address(echo(t))}, Buffer: 128 << 10}, Deps{JS: js})
-	const clients, each = 8, 100
-	var wg sync.WaitGroup
-	for i := range clients {
-		wg.Go(func() {
-			web := client(t, "")
-			for j := range each {
-				body := random([]int{100, 70 << 10, 300 << 10}[(i+j)%3])
-				answer, err := web.Post(c.url(0)+"/items", "text/plain", bytes.NewReader(body))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				got, err := io.ReadAll(answer.Body)
-				answer.Body.Close()
-				if err != nil || !bytes.Equal(got, body) {
-					t.Errorf("client got %d bytes of %d, %v", len(got), len(body), err)
-				}
-			}
-			web.CloseIdleConnections()
-		})
-	}
-	wg.Wait()
-	c.stop()
-	out, counts := play(t, tapesOf(t, js)), c.Counts()
-	if counts.Dropped[wire.DropPressure] == 0 {
-		t.Fatalf("%+v: nothing was dropped, so nothing is shown", counts)
-	}
-	if counts.Begun != clients*each || counts.Taped != uint64(len(out.rows)) || counts.Begun != counts.Taped+counts.Dropped[wire.DropPressure] {
-		t.Errorf("%+v, %d rows, want all %d accounted for", counts, len(out.rows), clients*each)
-	}
-	for i, x := range out.exchanges {
-		if string(x.Request.Body.GetData()) != string(x.Response.Body.GetData()) {
-			t.Errorf("exchange %d has the answer to another", i)
-		}
 	}
 }
 
