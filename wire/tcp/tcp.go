@@ -95,12 +95,17 @@ func (d *dissector) count(side events.Side, t time.Time, n int64) {
 }
 
 // Close ends the exchange when both sides are closed. A connection without a
-// byte is no exchange, unless it failed.
+// byte is no exchange, unless it failed. A reset behind an orderly end of the
+// other side is no failure: who says goodbye in TLS and goes resets the goodbye
+// that comes back.
 func (d *dissector) Close(side events.Side, t time.Time, err error) {
 	if d.closed[side] || d.done {
 		return
 	}
 	d.closed[side] = true
+	if d.closed[events.Side_REQUEST] && d.closed[events.Side_RESPONSE] {
+		err = nil
+	}
 	if d.x == nil && err != nil {
 		d.begin(t)
 	}

@@ -66,4 +66,17 @@ func TestFailedConnectionIsOne(t *testing.T) {
 	}
 }
 
+func TestResetBehindAnEndIsNoFailure(t *testing.T) {
+	s := &sink{}
+	for _, first := range []error{nil, syscall.ECONNRESET} {
+		d := (&Protocol{}).NewDissector(&events.Connection{}, events.Direction_INBOUND, s)
+		d.Data(events.Side_REQUEST, time.Now(), []byte("x"))
+		d.Close(events.Side_REQUEST, time.Now(), first)
+		d.Close(events.Side_RESPONSE, time.Now(), syscall.EPIPE)
+	}
+	if len(s.ended) != 2 || s.ended[0].Failure != "" || s.ended[1].Failure != "reset by peer" {
+		t.Errorf("got %v, want a failure of the second only, a reset", s.ended)
+	}
+}
+
 var _ wire.Sink = (*sink)(nil)
