@@ -109,10 +109,17 @@ func info(t testing.TB, js jetstream.JetStream) *jetstream.ConsumerInfo {
 	return c.CachedInfo()
 }
 
+// drained says that the last message was delivered and none is unacked: what is
+// pending is counted a moment after a publish is acked.
 func drained(t testing.TB, js jetstream.JetStream) func() bool {
+	s, err := js.Stream(t.Context(), events.StreamCaptured)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := s.CachedInfo().State.LastSeq
 	return func() bool {
 		i := info(t, js)
-		return i.NumPending == 0 && i.NumAckPending == 0
+		return i.Delivered.Stream >= last && i.NumPending == 0 && i.NumAckPending == 0
 	}
 }
 

@@ -110,13 +110,20 @@ func (r *recorder) finish() ([]events.Row, error) {
 	return rows, err
 }
 
+// idlePolls is how often in a row nothing must be waiting: the server counts
+// what is pending a moment after it has acked a publish.
+const idlePolls = 3
+
 // drain waits until the workers have taken everything that was captured.
 func drain(ctx context.Context, s *stack) error {
 	ctx, cancel := context.WithTimeout(ctx, drainPatience)
 	defer cancel()
-	for {
+	for idle := 0; ; {
 		waiting, err := unhandled(ctx, s.js, s.Database != "")
-		if err == nil && waiting == 0 {
+		if idle++; err != nil || waiting > 0 {
+			idle = 0
+		}
+		if idle == idlePolls {
 			return nil
 		}
 		if !service.Sleep(ctx, 20*time.Millisecond) {

@@ -162,9 +162,14 @@ func (r *recording) drained() {
 		if err != nil {
 			r.t.Fatal(err)
 		}
+		s, err := r.js.Stream(r.t.Context(), d.stream)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		last := s.CachedInfo().State.LastSeq // what is pending is counted a moment after a publish is acked
 		eventually(r.t, d.stream+" is taken by "+d.durable, func() bool {
 			i, err := c.Info(r.t.Context())
-			return err == nil && i.NumPending == 0 && i.NumAckPending == 0
+			return err == nil && i.Delivered.Stream >= last && i.NumPending == 0 && i.NumAckPending == 0
 		})
 	}
 }

@@ -103,12 +103,17 @@ func (f *fixture) idle(t testing.TB, stream string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s, err := f.js.Stream(t.Context(), stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := s.CachedInfo().State.LastSeq // what is pending is counted a moment after a publish is acked
 	eventually(t, stream+" is done", func() bool {
 		info, err := c.Info(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		return info.NumPending == 0 && info.NumAckPending == 0
+		return info.Delivered.Stream >= last && info.NumPending == 0 && info.NumAckPending == 0
 	})
 }
 
