@@ -200,12 +200,7 @@ func (o *opening) relayOpened(client *secured) {
 
 // refused is a client that does not go on after it has seen our certificate.
 func (o *opening) refused(err error) {
-	o.tap.info.Tls = &events.TLS{ServerName: hostOf(o.who.host)}
-	o.tap.close(events.Side_REQUEST, o.unlessEnding(fmt.Errorf("the client refuses our certificate: %w", err)))
-	o.tap.close(events.Side_RESPONSE, nil)
-	o.client.Close()
-	o.tcp.Close()
-	switch {
+	switch { // first of all: the client may try again at once
 	case o.ending.Load():
 	case isRefusal(err):
 		o.metrics.caused.WithLabelValues(passPinned).Inc()
@@ -213,6 +208,11 @@ func (o *opening) refused(err error) {
 	default:
 		o.silent()
 	}
+	o.tap.info.Tls = &events.TLS{ServerName: hostOf(o.who.host)}
+	o.tap.close(events.Side_REQUEST, o.unlessEnding(fmt.Errorf("the client refuses our certificate: %w", err)))
+	o.tap.close(events.Side_RESPONSE, nil)
+	o.client.Close()
+	o.tcp.Close()
 }
 
 // silent is a client that went away without a word when it had seen our

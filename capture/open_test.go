@@ -190,6 +190,12 @@ func TestPinnedClientsArePassedThrough(t *testing.T) {
 		if _, err := fetch(t, pinned, url); (err == nil) != (start > 0) {
 			t.Errorf("start %d: first request of the pinned client: %v", start, err)
 		}
+		eventually(t, "the refusal is known", func() bool { // the client knows it earlier
+			p := c.terms.passthrough
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return len(p.learned) == 1
+		})
 		for range 2 {
 			if got, err := fetch(t, pinned, url+"/p"); got != "GET /p " {
 				t.Errorf("start %d: pinned client: %q, %v", start, got, err)
