@@ -189,7 +189,9 @@ func (d *dissecting) handle(i *item) {
 	}
 	switch i.kind {
 	case isData:
-		d.guard(t, func() { t.dissect(i.side, i.time, i.buf.b[:i.n]) })
+		if !t.closed[i.side] { // the proxy may write while it closes: that reaches nobody
+			d.guard(t, func() { t.dissect(i.side, i.time, i.buf.b[:i.n]) })
+		}
 		size := int64(len(i.buf.b))
 		i.buf.release()
 		d.budget.give(t, size)
