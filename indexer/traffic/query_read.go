@@ -20,10 +20,12 @@ const queryTimeout = 20 * time.Second
 // dollar builds statements with PostgreSQL's placeholders.
 var dollar = sq.StatementBuilder.PlaceholderFormat(sq.Dollar)
 
-// read runs statements in one read-only transaction. A statement that runs
-// longer than the timeout is ended by the server, see timedOut.
+// read runs statements in one read-only transaction, all on one snapshot:
+// rollups and rows agree even when a merge ends between two statements, or
+// makes a chunk between the planning of one and its execution. A statement that
+// runs longer than the timeout is ended by the server, see timedOut.
 func (r *Reader) read(ctx context.Context, timeout time.Duration, do func(pgx.Tx) error) error {
-	begin := fmt.Sprintf("begin read only; set local statement_timeout = %d", max(timeout.Milliseconds(), 1))
+	begin := fmt.Sprintf("begin isolation level repeatable read read only; set local statement_timeout = %d", max(timeout.Milliseconds(), 1))
 	tx, err := r.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
