@@ -10,9 +10,11 @@ import (
 )
 
 type adminCommand struct {
-	Setup  adminSetup  `cmd:"" help:"Make the streams, durable consumers and buckets that are missing on --nats."`
-	Doctor adminDoctor `cmd:"" help:"Look at NATS, the database and the archive, and say what to do."`
-	CA     adminCA     `cmd:"" name:"ca" help:"Print the certificate that programs must trust where capture opens their TLS; made at first use."`
+	Setup   adminSetup   `cmd:"" help:"Make the streams, durable consumers and buckets that are missing on --nats."`
+	Audit   adminAudit   `cmd:"" help:"Reconcile what each source recorded with index and archive; exit 1 if anything is unaccounted for."`
+	Reindex adminReindex `cmd:"" help:"Index archived tapes that the index does not have: after a lost database, or one that came later."`
+	Doctor  adminDoctor  `cmd:"" help:"Look at NATS, the database and the archive, and say what to do."`
+	CA      adminCA      `cmd:"" name:"ca" help:"Print the certificate that programs must trust where capture opens their TLS; made at first use."`
 }
 
 type adminSetup struct {
