@@ -46,7 +46,7 @@ var onlyUnder = map[string][]string{
 	"github.com/aws/aws-sdk-go-v2":             {"archiver/tapes", "internal/s3test", "e2e"},
 	"github.com/gopacket/gopacket":             {"cli/formats"},
 	"github.com/andybalholm/brotli":            {"capture"},
-	"go.yaml.in/yaml/v3":                       {"capture"},
+	"go.yaml.in/yaml/v3":                       {"capture", "scenariogen/scenario"},
 }
 
 type listed struct {

@@ -73,6 +73,7 @@ type ScenarioReady struct {
 	From         time.Time    `json:"from,omitzero"`
 	To           time.Time    `json:"to,omitzero"`
 	CreatedAt    time.Time    `json:"created_at"`
+	Credentials  int          `json:"credentials,omitempty"` // redacted ones that a replay has to be given
 }
 
 // Dependency is a backend that outbound exchanges go to.
@@ -182,6 +183,9 @@ type Checked struct {
 	Failed int `json:"failed"` // no complete answer
 	// Unchecked tests prove nothing: the recording of them is truncated.
 	Unchecked int `json:"unchecked,omitempty"`
+	// Redacted of the passed answers hold other values where some were redacted:
+	// of those only the class is known.
+	Redacted int `json:"redacted,omitempty"`
 }
 
 // Latency is measured from the intended start of each request.
@@ -231,7 +235,8 @@ type MockResult struct {
 	Served        int        `json:"served"`
 	Missed        int        `json:"missed"`
 	PassedThrough int        `json:"passed_through"`
-	Misses        []MockMiss `json:"misses,omitempty"` // the first 20
+	Redacted      int        `json:"redacted,omitempty"` // of those served: another value stood where one was redacted
+	Misses        []MockMiss `json:"misses,omitempty"`   // the first 20
 }
 
 // MockMiss is a call that no recorded exchange answers, with the closest one.

@@ -38,24 +38,27 @@ func Truncated(differences []events.Difference) bool {
 // where the recording holds some. At most 100 differences come back, in the
 // order of the recorded answer.
 func Compare(recorded, got *events.Exchange, rules Rules) []events.Difference {
-	c := newComparison(recorded, got, rules)
+	_, found := Judge(recorded, got, rules)
+	return found
+}
+
+func (c *comparison) answers(recorded, got *events.Exchange) {
 	want, have := recorded.GetResponse(), got.GetResponse()
 	switch {
 	case want == nil && have == nil:
-		return nil
+		return
 	case have == nil:
 		c.differ("response", "status "+want.Status, "no answer: "+got.GetFailure())
-		return c.found
+		return
 	case want == nil:
 		c.differ("response", "no answer: "+recorded.GetFailure(), "status "+have.Status)
-		return c.found
+		return
 	}
 	c.value(leaf{place: "response.status", value: want.Status}, leaf{place: "response.status", value: have.Status})
-	c.headers("response", want.Headers, have.Headers, append([]string{"Content-Type"}, rules.Headers...))
+	c.headers("response", want.Headers, have.Headers, append([]string{"Content-Type"}, c.rules.Headers...))
 	c.location(want.Headers, have.Headers)
 	c.cookies(want.Headers, have.Headers)
 	c.body("response", side{want.Headers, want.Body}, side{have.Headers, have.Body})
-	return c.found
 }
 
 // CompareRequest says where a live request differs from a recorded one: method,
@@ -91,6 +94,7 @@ type comparison struct {
 	wantTime, gotTime time.Time
 	wantHost, gotHost string // the authority that was called
 	found             []events.Difference
+	shape, redacted   bool // places took another value that their class lets them have
 }
 
 func newComparison(recorded, got *events.Exchange, rules Rules) *comparison {
@@ -103,9 +107,12 @@ func newComparison(recorded, got *events.Exchange, rules Rules) *comparison {
 
 func (c *comparison) differ(place, want, got string) {
 	if len(c.found) < maxDifferences {
-		c.found = append(c.found, events.Difference{Place: place, Want: shown(want), Got: shown(got)})
+		c.found = append(c.found, events.Difference{Place: c.hide(place), Want: shown(c.hide(want)), Got: shown(c.hide(got))})
 	}
 }
+
+// hide goes before every cut: half a secret is one as well.
+func (c *comparison) hide(text string) string { return c.rules.Secrets.Hide(text) }
 
 // shown is a value as a person reads it, not longer than maxShown.
 func shown(s string) string {
@@ -131,14 +138,13 @@ func (c *comparison) value(want, got leaf) {
 	case RuleIgnore, RuleExists:
 		return
 	case RuleEqual:
-		if !equalLeaf(want, got) {
-			c.differ(want.place, display(want), display(got))
-		}
+		c.equal(want, got)
 		return
 	}
 	class := c.classes.at(want.place)
 	live, renamed := c.rules.Values[want.value]
 	switch {
+	case class == ClassRedacted && c.isSupplied(want, got):
 	case renamed && class != ClassTime && sureName(want.value):
 		if got.value != live && got.value != want.value {
 			c.differ(want.place, live, display(got))
@@ -146,8 +152,12 @@ func (c *comparison) value(want, got leaf) {
 	case equalLeaf(want, got), renamed && got.value == live:
 	case class == "":
 		c.differ(want.place, display(want), display(got))
+	case class == ClassRedacted && !fitsRedacted(want, got):
+		c.differ(want.place, display(want)+" (any "+string(class)+")", displayRedacted(got))
 	case !c.fits(class, want, got):
 		c.differ(want.place, display(want)+" (any "+string(class)+")", display(got))
+	default:
+		c.note(class, want.value)
 	}
 }
 
@@ -337,7 +347,7 @@ func (c *comparison) body(name string, want, got side) {
 		return
 	}
 	if len(w) == 0 || len(g) == 0 {
-		c.differ(place, excerpt(string(want.body.GetData()), ""), excerpt(string(got.body.GetData()), ""))
+		c.differ(place, excerpt(c.hide(string(want.body.GetData())), ""), excerpt(c.hide(string(got.body.GetData())), ""))
 		return
 	}
 	c.sets(w, g)
@@ -356,10 +366,12 @@ func (c *comparison) whole(place string, want, got []leaf) {
 	if c.classes.at(place) == ClassText && c.rules.assertion(place) != RuleEqual {
 		g = c.recordedNames(g)
 		if sameText(observed{leaf{value: w}, c.wantTime}, observed{leaf{value: g}, c.gotTime}) {
+			c.note(ClassText, w)
 			return
 		}
 		w, g = normalise(w, c.wantTime), normalise(g, c.gotTime)
 	}
+	w, g = c.hide(w), c.hide(g)
 	c.differ(place, excerpt(w, g), excerpt(g, w))
 }
 

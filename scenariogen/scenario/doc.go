@@ -18,6 +18,7 @@
 //   - builder.go: from a stream of exchanges to a scenario, in bounded memory
 //   - place.go, leaf.go: names of places in an exchange, and what lies there
 //   - volatile.go, link.go, echo.go: what is learned from the recording
-//   - values.go: a session while it is replayed
-//   - compare.go: what differs; match.go: which mock answers
+//   - redacted.go, credential.go: what redaction replaced, and what a replay has to be given of it
+//   - values.go: a session while it is replayed; secrets.go, secretsfile.go: what it is given
+//   - compare.go, level.go: what differs; match.go: which mock answers
 package scenario

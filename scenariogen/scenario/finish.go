@@ -249,7 +249,7 @@ func (b *Builder) warn(m *Manifest) {
 	}
 	if b.strangers > 0 {
 		m.Warnings = append(m.Warnings, fmt.Sprintf("%d of %d sessions use a redacted credential whose log-in is not in the recording: "+
-			"record from the log-in on, or set request.header.Authorization by a transform", b.strangers, m.Sessions))
+			"record from the log-in on, or give what it stands for by --secrets", b.strangers, m.Sessions))
 	}
 	if m.Tests == 0 {
 		m.Warnings = append(m.Warnings, "there are no inbound exchanges in it: it can mock, not test")

@@ -216,10 +216,12 @@ func OpenFolder(dir string) (*Scenario, error) {
 func (s *Scenario) count() error {
 	m := s.manifest
 	m.Sessions, m.Tests, m.Mocks = 0, 0, 0
+	var credentials credentialList
 	for session, err := range s.Tests(context.Background(), Share{}) {
 		if err != nil {
 			return err
 		}
+		credentials.add(session)
 		m.Sessions++
 		m.Tests += len(session.Tests)
 	}
@@ -234,6 +236,7 @@ func (s *Scenario) count() error {
 		}
 		m.Mocks += d.Mocks
 	}
+	m.Credentials = credentials.sorted()
 	return nil
 }
 

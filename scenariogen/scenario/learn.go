@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"tapedeck/events"
 )
 
 // recordedNever is a recording that no moment is near to.
@@ -50,7 +48,7 @@ func (l *learner) test(t *Test, links []*Link, i int) []*Volatile {
 	made := !isSafe(x.GetRequest().GetMethod())
 	found := make([]Class, len(leaves))
 	for n, a := range leaves {
-		if found[n] = l.class(a, recordedAt(x), made, isSource(links, i, a)); isRedactedNumber(x, a) {
+		if found[n] = l.class(a, recordedAt(x), made, isSource(links, i, a)); isMarked(x, a) {
 			found[n] = ClassRedacted
 		}
 	}
@@ -66,12 +64,6 @@ func (l *learner) test(t *Test, links []*Link, i int) []*Volatile {
 		}
 	}
 	return collapse(leaves, found)
-}
-
-// isRedactedNumber says that a number stands for another: only the exchange's
-// marks tell.
-func isRedactedNumber(x *events.Exchange, l leaf) bool {
-	return l.kind == kindNumber && slices.ContainsFunc(x.GetRedactions(), func(r *events.Redaction) bool { return r.Place == l.place })
 }
 
 func (l *learner) see(value string) {
@@ -187,7 +179,7 @@ func (b *Builder) mockVolatile(k *Mock) []*Volatile {
 			continue
 		}
 		class := b.mockClass(l, recorded, noun)
-		if isRedactedNumber(k.Exchange, l) {
+		if isMarked(k.Exchange, l) {
 			class = ClassRedacted
 		}
 		leaves, found = append(leaves, l), append(found, class)

@@ -119,7 +119,7 @@ func (f *linkFinder) response(i int, t *Test) {
 	}
 	created, noun := !isSafe(t.Exchange.GetRequest().GetMethod()), endpointNoun(t)
 	for _, l := range responseLeaves(t.Exchange.Response) {
-		if f.count >= maxSources || !isExtraction(l) || f.client[l.value] || f.stable(l.value) {
+		if f.count >= maxSources || !isExtraction(l) || f.client[l.value] || f.stable(l.value) && !isRedactedValue(l.value) {
 			continue
 		}
 		f.count++

@@ -43,9 +43,10 @@ type Manifest struct {
 	Tests        int                 `json:"tests"`
 	Mocks        int                 `json:"mocks"`
 	Dependencies []events.Dependency `json:"dependencies"`
-	Cuts         []Cut               `json:"cuts,omitempty"`     // sessions that were cut
-	Skipped      map[string]int      `json:"skipped,omitempty"`  // exchanges left out, by reason
-	Warnings     []string            `json:"warnings,omitempty"` // what a person should know, one sentence each
+	Credentials  []Credential        `json:"credentials,omitempty"` // redacted, to be given to a replay
+	Cuts         []Cut               `json:"cuts,omitempty"`        // sessions that were cut
+	Skipped      map[string]int      `json:"skipped,omitempty"`     // exchanges left out, by reason
+	Warnings     []string            `json:"warnings,omitempty"`    // what a person should know, one sentence each
 
 	TestPieces []Piece `json:"test_pieces,omitempty"` // in order of start
 	MockPieces []Piece `json:"mock_pieces,omitempty"` // by dependency, then route
@@ -73,9 +74,12 @@ func (m *Manifest) Ready() events.ScenarioReady {
 	return events.ScenarioReady{
 		ID: m.Request, Name: m.Name, Version: m.Version, Location: Folder(m.Name, m.Version),
 		Tests: m.Tests, Sessions: m.Sessions, Mocks: m.Mocks, Dependencies: m.Dependencies,
-		From: m.From, To: m.To, CreatedAt: m.CreatedAt,
+		From: m.From, To: m.To, CreatedAt: m.CreatedAt, Credentials: m.needed(),
 	}
 }
+
+// needed is the number of credentials that a replay can't do without.
+func (m *Manifest) needed() int { return len(m.Missing(nil, nil)) }
 
 // Version is the version that the request with this id makes, each time it is
 // delivered.

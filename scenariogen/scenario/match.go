@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"io"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -12,16 +13,6 @@ import (
 
 	"tapedeck/events"
 	"tapedeck/wire"
-)
-
-// Level is how well a recorded exchange fits a live request.
-type Level string
-
-// The levels, from strict to loose.
-const (
-	Exact Level = "exact" // method, path, query and body are the recorded ones
-	Shape Level = "shape" // only volatile places differ
-	Miss  Level = "miss"  // no recorded answer fits
 )
 
 // Match is what a Matcher found.
@@ -38,6 +29,7 @@ type Match struct {
 // requests get their answers in the order they were recorded, the last one
 // again and again. It is safe for concurrent use.
 type Matcher struct {
+	Secrets   *Secrets // that live requests may hold: their tokens tell recorded answers apart
 	signature func(*events.Exchange) wire.Signature
 
 	mutex  sync.Mutex
@@ -73,6 +65,7 @@ type mask struct {
 const (
 	maxMasks    = 64  // of one route
 	maxCompared = 256 // mocks that are looked at for the closest one
+	maxStrict   = 64  // that are looked at for one that fits without another redacted value
 )
 
 // NewMatcher makes a matcher of a protocol's signature.
@@ -161,6 +154,15 @@ func writeText(w io.Writer, s string) {
 func (m *Matcher) Match(live *events.Exchange) Match {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
+	if as := m.Secrets.tokenised(live); as != nil {
+		if found := m.match(as); found.Level != Miss {
+			return found
+		}
+	}
+	return m.match(live)
+}
+
+func (m *Matcher) match(live *events.Exchange) Match {
 	s := m.signature(live)
 	if a := m.exact[s.Exact]; a != nil {
 		return Match{Level: Exact, Mock: m.next(a)}
@@ -174,8 +176,8 @@ func (m *Matcher) Match(live *events.Exchange) Match {
 		if a == nil {
 			continue
 		}
-		if fitting := m.fitting(a, live); fitting != nil {
-			return Match{Level: Shape, Mock: fitting}
+		if found := m.fitting(a, live); found.Mock != nil {
+			return found
 		}
 	}
 	return m.closest(r.mocks, live)
@@ -192,30 +194,60 @@ func (m *Matcher) next(a *answers) *Mock {
 	return a.mocks[len(a.mocks)-1]
 }
 
-// fitting is next among those whose volatile places the live request fits.
-func (m *Matcher) fitting(a *answers, live *events.Exchange) *Mock {
+// fitting is next among those whose volatile places the live request fits. A
+// repetition of a request fits better than another redacted value does.
+func (m *Matcher) fitting(a *answers, live *events.Exchange) Match {
 	for a.first < len(a.mocks) && m.served[a.mocks[a.first]] {
 		a.first++
 	}
-	for _, k := range a.mocks[a.first:] {
-		if !m.served[k] && len(k.differences(live)) == 0 {
-			m.served[k] = true
-			return k
+	fresh := m.best(func(yield func(*Mock) bool) {
+		for _, k := range a.mocks[a.first:] {
+			if !m.served[k] && !yield(k) {
+				return
+			}
+		}
+	}, live)
+	if fresh.Level != Shape {
+		again := m.best(func(yield func(*Mock) bool) {
+			for _, k := range slices.Backward(a.mocks) {
+				if !yield(k) {
+					return
+				}
+			}
+		}, live)
+		if again.Level == Shape || fresh.Level == Miss {
+			return again
 		}
 	}
-	for _, k := range slices.Backward(a.mocks) {
-		if len(k.differences(live)) == 0 {
-			return k
-		}
-	}
-	return nil
+	m.served[fresh.Mock] = true
+	return fresh
 }
 
-// differences are those of a live request, headers left out as in signatures.
-func (k *Mock) differences(live *events.Exchange) []events.Difference {
-	c := newComparison(k.Exchange, live, Rules{Volatile: k.Volatile})
+// best is the first that fits, where one does without another redacted value:
+// so many are looked at for that when there is one that fits by it.
+func (m *Matcher) best(among iter.Seq[*Mock], live *events.Exchange) Match {
+	found, compared := Match{Level: Miss}, 0
+	for k := range among {
+		compared++
+		level, _ := m.judge(k, live)
+		switch {
+		case level == Exact || level == Shape:
+			return Match{Level: Shape, Mock: k}
+		case level == Redacted && found.Mock == nil:
+			found = Match{Level: Redacted, Mock: k}
+		}
+		if found.Mock != nil && compared >= maxStrict {
+			break
+		}
+	}
+	return found
+}
+
+// judge compares a live request, headers left out as in signatures.
+func (m *Matcher) judge(k *Mock, live *events.Exchange) (Level, []events.Difference) {
+	c := newComparison(k.Exchange, live, Rules{Volatile: k.Volatile, Secrets: m.Secrets})
 	c.request(k.Exchange.Request, live.Request, nil)
-	return c.found
+	return c.result()
 }
 
 // closest is the mock with the fewest differences, of those with the same
@@ -230,7 +262,7 @@ func (m *Matcher) closest(among []*Mock, live *events.Exchange) Match {
 		if compared++; compared > maxCompared {
 			break
 		}
-		differences := k.differences(live)
+		_, differences := m.judge(k, live)
 		if found.Mock == nil || len(differences) < len(found.Differences) {
 			found.Mock, found.Differences = k, differences
 		}
@@ -244,7 +276,8 @@ func truncatedRequest(k *Mock) bool {
 }
 
 // Answer is the recorded response, with the values that repeat the request
-// replaced by those of the live one. It is a copy.
+// replaced by those of the live one. It is a copy. Tokens in it stay: secrets
+// are for the target alone.
 func (k *Mock) Answer(live *events.Exchange) *events.Response {
 	out := proto.CloneOf(k.Exchange.Response)
 	if len(k.Echoes) == 0 || live.GetRequest() == nil {

@@ -22,6 +22,8 @@ type Rules struct {
 	// Values are live values by their recorded ones: what this run has called
 	// things so far. Nil: none.
 	Values map[string]string `json:"-"`
+	// Secrets were sent in the place of tokens, and are hidden in differences.
+	Secrets *Secrets `json:"-"`
 }
 
 // The rules of an Assertion.
@@ -40,7 +42,7 @@ func DefaultRules() Rules {
 func (s *Session) Rules(common Rules, i int, values *Values) Rules {
 	common.Volatile = s.Tests[i].Volatile
 	if values != nil {
-		common.Values = values.known
+		common.Values, common.Secrets = values.known, values.secrets
 	}
 	return common
 }

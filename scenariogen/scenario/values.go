@@ -19,6 +19,7 @@ type Values struct {
 	session *Session
 	live    map[*Link]string
 	known   map[string]string // recorded to live
+	secrets *Secrets
 }
 
 // NewValues begins a run of the session.
@@ -26,8 +27,14 @@ func NewValues(s *Session) *Values {
 	return &Values{session: s, live: map[*Link]string{}, known: map[string]string{}}
 }
 
+// With lets the session send secrets in the place of their tokens.
+func (v *Values) With(s *Secrets) *Values {
+	v.secrets = s
+	return v
+}
+
 // Request is the recorded request of test i with the values that live answers
-// gave; its Content-Length is right. The exchange is a copy without response.
+// gave, and with the secrets; its Content-Length is right. The exchange is a copy without response.
 // The links that are missing could not be followed, because an earlier answer
 // did not hold the value: the request has the recorded value there.
 func (v *Values) Request(i int) (x *events.Exchange, missing []*Link) {
@@ -47,6 +54,9 @@ func (v *Values) Request(i int) (x *events.Exchange, missing []*Link) {
 			continue
 		}
 		m.put(l.ToPlace, l.Recorded, live)
+	}
+	if v.secrets != nil {
+		v.secrets.supply(m, recorded, requestLeaves(recorded.Request))
 	}
 	return x, missing
 }

@@ -21,7 +21,7 @@ const (
 	ClassTime     Class = "time"     // a moment near the recording, in the recorded layout
 	ClassUUID     Class = "uuid"     // any UUID
 	ClassToken    Class = "token"    // random text
-	ClassRedacted Class = "redacted" // was redacted: any value
+	ClassRedacted Class = "redacted" // was redacted: any value of its class
 	ClassID       Class = "id"       // made by the service: same kind, same letters
 	ClassLinked   Class = "linked"   // comes from an earlier answer: same kind, same letters
 	ClassDuration Class = "duration" // a measured time: any number
@@ -295,8 +295,11 @@ type observed struct {
 
 // fits says whether a live value is what the class lets a recorded one become.
 func fits(class Class, recorded, live observed) bool {
-	if class == ClassAny || class == ClassRedacted {
+	switch class {
+	case ClassAny:
 		return true
+	case ClassRedacted:
+		return fitsRedacted(recorded.leaf, live.leaf)
 	}
 	if recorded.kind != live.kind {
 		return false
@@ -435,10 +438,11 @@ func redactionKeyIn(b []byte) string {
 }
 
 // normalisable are the values that a text without structure may hold.
-var normalisable = regexp.MustCompile(`td1_[0-9A-Za-z-]+_[0-9a-f]{32}` +
+var normalisable = regexp.MustCompile(`td1_[0-9A-Za-z-]+_[0-9a-f]{32}(?:@redacted\.invalid)?` +
 	`|[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}` +
 	`|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?` +
 	`|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} \d\d:\d\d:\d\d GMT` +
+	`|\+999[0-9 ().-]{4,20}[0-9]|\b9\d\d-[0-4]\d-\d{4}\b|\b99[0-9](?:[ -]?[0-9]){9,16}\b|\bZZ\d\d(?: ?[0-9A-Z]){11,30}\b` + // shaped tokens
 	`|[0-9A-Za-z_-]{16,}`)
 
 // normalise replaces times near the recording, UUIDs and tokens in a text by

@@ -19,6 +19,8 @@ type writer struct {
 	sessions    pieceBuilder
 	sessionList TestTable
 
+	credentials credentialList
+
 	mocks      pieceBuilder
 	mockList   MockTable
 	dependency string // of the open piece of mocks
@@ -33,6 +35,7 @@ func (w *writer) addSession(ctx context.Context, s *Session) error {
 	w.sessionList.Sessions = append(w.sessionList.Sessions, &SessionPlace{
 		Id: s.Id, Hash: SessionHash(s.Id), Start: s.Start, Tests: uint32(len(s.Tests)), Frame: frame,
 	})
+	w.credentials.add(s)
 	w.manifest.Sessions++
 	w.manifest.Tests += len(s.Tests)
 	if w.sessions.full() {
@@ -122,6 +125,7 @@ func (w *writer) finish(ctx context.Context) (*Manifest, error) {
 		return nil, err
 	}
 	m := w.manifest
+	m.note(&w.credentials)
 	raw, err := m.encode()
 	if err != nil {
 		return nil, err
