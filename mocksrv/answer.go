@@ -23,7 +23,7 @@ func (s *Server) answer(ctx context.Context, d *dependency, x *events.Exchange) 
 	m := d.matcher.Match(x)
 	switch {
 	case m.Level != scenario.Miss:
-		d.serve()
+		d.serve(m.Level)
 		s.Metrics.count(d.Name, "served")
 		r := m.Mock.Answer(x)
 		nameOneself(r, m.Mock.Exchange.Request.Host, x.Request.Host)
@@ -34,7 +34,7 @@ func (s *Server) answer(ctx context.Context, d *dependency, x *events.Exchange) 
 		s.Metrics.count(d.Name, "passed_through")
 		return passThrough(ctx, d, x)
 	}
-	miss := missOf(x, m)
+	miss := s.missOf(x, m)
 	d.miss(miss)
 	s.Metrics.count(d.Name, "missed")
 	s.Log.Warn("no recorded answer", "dependency", d.Name, "method", miss.Method, "path", miss.Path)
@@ -53,8 +53,8 @@ func (s *Server) delay(ctx context.Context, begin time.Time, m *scenario.Mock) {
 	service.Sleep(ctx, time.Until(begin.Add(time.Duration(recorded))))
 }
 
-func missOf(x *events.Exchange, m scenario.Match) events.MockMiss {
-	miss := events.MockMiss{Method: x.Request.Method, Path: http1.Path(x.Request.Target), Diffs: events.HideSecrets(m.Differences)}
+func (s *Server) missOf(x *events.Exchange, m scenario.Match) events.MockMiss {
+	miss := events.MockMiss{Method: x.Request.Method, Path: s.path(x), Diffs: events.HideSecrets(m.Differences)}
 	if m.Mock != nil {
 		if id, err := events.IDFrom(m.Mock.Exchange.Id); err == nil {
 			miss.Closest = &id
@@ -62,6 +62,9 @@ func missOf(x *events.Exchange, m scenario.Match) events.MockMiss {
 	}
 	return miss
 }
+
+// path is that of a live request as results and logs may show it.
+func (s *Server) path(x *events.Exchange) string { return s.Secrets.Hide(http1.Path(x.Request.Target)) }
 
 // explanation is the body of an answer that is tapedeck's own.
 type explanation struct {
@@ -154,7 +157,7 @@ func (s *Server) named(host string) *dependency {
 
 // refuse answers for a host that is not mocked: it is never called.
 func (s *Server) refuse(host string, x *events.Exchange, reason, hint string) *events.Response {
-	s.stranger(host).miss(events.MockMiss{Method: x.Request.Method, Path: http1.Path(x.Request.Target)})
+	s.stranger(host).miss(events.MockMiss{Method: x.Request.Method, Path: s.path(x)})
 	s.Metrics.count("", "missed")
 	s.Log.Warn(reason, "host", host, "method", x.Request.Method)
 	return explain(http.StatusBadGateway, explanation{Error: reason, Dependency: host, Request: x.Request.Method + " " + x.Request.Target, Hint: hint})

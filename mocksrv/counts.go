@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"tapedeck/events"
+	"tapedeck/scenariogen/scenario"
 )
 
 const (
@@ -20,10 +21,13 @@ type counts struct {
 	result events.MockResult
 }
 
-func (c *counts) serve() {
+func (c *counts) serve(level scenario.Level) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.result.Served++
+	if level == scenario.Redacted {
+		c.result.Redacted++
+	}
 }
 
 func (c *counts) passThrough() {

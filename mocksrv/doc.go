@@ -8,7 +8,8 @@
 // on another, and one HTTP proxy for programs that read HTTP_PROXY. A request
 // gets the recorded answer to the same request; else the one to a request that
 // differs in volatile places only, with the live values where the recording
-// repeats them; else it is a miss: 501 with a JSON body that names the closest
+// repeats them; else, counted apart, one that has another value of its class
+// where one was redacted; else it is a miss: 501 with a JSON body that names the closest
 // recorded request and what differs. Equal requests are answered in recorded
 // order, the last answer again and again.
 //
@@ -28,7 +29,8 @@
 //
 // One process owns a dependency of a replay, so that the order of answers has
 // one state. Nothing recorded is answered with a value that was not recorded,
-// but for those that repeat the live request. A miss is never answered as if
+// but for those that repeat the live request. Values of --secrets tell requests
+// apart and stand in nothing that is answered, published or logged. A miss is never answered as if
 // it were a hit. No real dependency is called unless pass-through is asked for,
 // and each such call is counted.
 //

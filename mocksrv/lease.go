@@ -80,7 +80,11 @@ func (r *replay) listen(ctx context.Context, leases []lease) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := Options{Scenario: s, Host: r.Host, Latency: r.Latency, PassThrough: r.PassThrough, Metrics: r.metrics, Log: r.log}
+	secrets, err := scenario.ServiceSecrets(r.Secrets, r.log)
+	if err != nil {
+		return nil, err
+	}
+	o := Options{Scenario: s, Host: r.Host, Latency: r.Latency, PassThrough: r.PassThrough, Secrets: secrets, Metrics: r.metrics, Log: r.log}
 	for _, l := range leases {
 		o.Dependencies = append(o.Dependencies, l.dependency)
 	}

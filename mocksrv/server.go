@@ -33,6 +33,7 @@ type Options struct {
 	Proxy        string            // address of the HTTP proxy; default any on Host, "off": none
 	Latency      string            // LatencyNone (default) or LatencyRecorded
 	PassThrough  bool              // send what has no recorded answer to the real dependency
+	Secrets      *scenario.Secrets // that the replay sends; nil: none
 	Ready        func([]Address)   // told by Serve where it listens
 	Metrics      *Metrics          // default: none
 	Log          *slog.Logger      // default: none
@@ -128,6 +129,7 @@ func (s *Server) openDependency(ctx context.Context, name string) error {
 		return fmt.Errorf("its protocol %q can't be mocked", about.Protocol)
 	}
 	d := &dependency{Dependency: about, matcher: scenario.NewMatcher(new(http1.Protocol).Signature)}
+	d.matcher.Secrets = s.Secrets
 	secure := false
 	for m, err := range s.Scenario.Mocks(ctx, name) {
 		if err != nil {

@@ -18,6 +18,7 @@ import (
 	"tapedeck/events"
 	"tapedeck/internal/jobs"
 	"tapedeck/internal/service"
+	"tapedeck/scenariogen/scenario"
 )
 
 // Config are the flags of the service.
@@ -26,6 +27,7 @@ type Config struct {
 	Advertise   string        `name:"mock-advertise" env:"TAPEDECK_MOCK_ADVERTISE" placeholder:"HOST" help:"Host name that targets reach it by. Default: --mock-host."`
 	Latency     string        `name:"latency" env:"TAPEDECK_LATENCY" default:"none" enum:"none,recorded" help:"How long answers take: none, or as recorded."`
 	PassThrough bool          `name:"pass-through" env:"TAPEDECK_PASS_THROUGH" help:"Send what has no recorded answer to the real dependency."`
+	Secrets     string        `kong:"-"` // file; mocksrv and up have one flag for it and the replayer's
 	MaxLease    time.Duration `name:"max-lease" env:"TAPEDECK_MAX_LEASE" default:"2h" help:"A replay's mocks end after this time, whatever became of it."`
 }
 
@@ -68,6 +70,9 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	}
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
+	}
+	if _, err := scenario.ServiceSecrets(cfg.Secrets, deps.Log); err != nil {
+		return nil, err
 	}
 	host, err := os.Hostname()
 	if err != nil {

@@ -50,6 +50,7 @@ func (r *run) conclude(ctx context.Context, result events.ReplayResult, elapsed 
 		if result.Mocks, err = r.Mocks(context.WithoutCancel(ctx)); err != nil {
 			facts.Stopped = err.Error()
 		}
+		hideInMocks(r.Secrets, result.Mocks)
 		result.Isolation = r.isolation()
 	}
 	if ctx.Err() != nil {

@@ -12,6 +12,7 @@ import (
 
 	"tapedeck/archiver/tapes"
 	"tapedeck/events"
+	"tapedeck/scenariogen/scenario"
 )
 
 // Config are the flags of the service.
@@ -21,6 +22,7 @@ type Config struct {
 	MaxConnections int           `name:"max-connections" env:"TAPEDECK_MAX_CONNECTIONS" default:"1000" help:"Connections that a request may ask for."`
 	MaxDuration    time.Duration `name:"max-duration" env:"TAPEDECK_MAX_DURATION" default:"1h" help:"A replay is stopped after this time."`
 	ReadyTimeout   time.Duration `name:"ready-timeout" env:"TAPEDECK_READY_TIMEOUT" default:"60s" help:"How long to wait for the mocks of a replay."`
+	Secrets        string        `name:"secrets" env:"TAPEDECK_SECRETS" placeholder:"FILE" help:"What redaction's tokens stand for, in YAML, read at each replay: what scenarios need and tapedeck scenario secrets writes down. No request can name it. off: send tokens as they are."`
 	NoMarker       bool          `name:"no-marker" env:"TAPEDECK_NO_MARKER" help:"Send no tapedeck-replay header: then the target must not be under capture."`
 }
 
@@ -52,6 +54,9 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	}
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
+	}
+	if _, err := scenario.ServiceSecrets(cfg.Secrets, deps.Log); err != nil {
+		return nil, err
 	}
 	host, err := os.Hostname()
 	if err != nil {

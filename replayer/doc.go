@@ -33,13 +33,16 @@
 // truth is the key replay.<id> in JOBS, created once. A share of the load is
 // claimed before its first request and never sent twice; one that was lost
 // makes the verdict incomplete. Only targets that --allow-target names are
-// reached, checked on the address that a connection is made to. Anything not
-// proved is not passed.
+// reached, checked on the address that a connection is made to. Values of
+// --secrets go to the target in the place of redaction's tokens and into
+// nothing that is published, stored or logged. Anything not proved is not
+// passed.
 //
 // # When it fails
 //
-// A request that is late, invalid or refused is answered with the verdict
-// error and the reason; what has no readable JSON goes to dlq.COMMANDS. When
+// A request that is late, invalid or refused, or whose scenario needs a
+// redacted credential that --secrets does not have, is answered with the
+// verdict error and the reason; what has no readable JSON goes to dlq.COMMANDS. When
 // the process dies its lease lapses, and another answers for it: incomplete.
 // Without the archive or NATS the message stays in COMMANDS and is delivered
 // again.

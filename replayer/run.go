@@ -37,7 +37,8 @@ type Options struct {
 	// Isolation says what keeps the target from its real dependencies:
 	// "proved", "declared", or "" = what the request declares.
 	Isolation string
-	Log       *slog.Logger // default: none
+	Secrets   *scenario.Secrets // what tokens of redaction stand for; nil: none is known
+	Log       *slog.Logger      // default: none
 }
 
 // Run replays a scenario and returns what came of it. Whatever keeps it from
@@ -157,6 +158,9 @@ func prepare(ctx context.Context, o Options) (*run, error) {
 		return nil, err
 	}
 	if r.goals, err = parseGoals(o.Request.Goals); err != nil {
+		return nil, err
+	}
+	if err := checkCredentials(&o); err != nil {
 		return nil, err
 	}
 	r.rules = o.Scenario.Manifest().Rules

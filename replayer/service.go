@@ -73,6 +73,7 @@ type job struct {
 	request events.ReplayRequest
 	msg     jetstream.Msg
 	lease   *jobs.Lease
+	secrets *scenario.Secrets
 	log     *slog.Logger
 }
 
@@ -153,6 +154,9 @@ func (j *job) result(ctx context.Context) (events.ReplayResult, error) {
 	if err != nil {
 		return j.unopened(ctx, shard, err)
 	}
+	if j.secrets, err = scenario.ServiceSecrets(j.Secrets, j.log); err != nil {
+		return j.refused(err.Error()), nil
+	}
 	return j.run(ctx, s, shard)
 }
 
@@ -190,7 +194,7 @@ func (j *job) run(ctx context.Context, s *scenario.Scenario, shard *jobs.Lease) 
 	}
 	defer told.stop()
 	o := Options{
-		Request: j.request, Scenario: s, Targets: j.targets, NoMarker: j.NoMarker, Archive: j.deps.Archive, Log: j.log,
+		Request: j.request, Scenario: s, Targets: j.targets, Secrets: j.secrets, NoMarker: j.NoMarker, Archive: j.deps.Archive, Log: j.log,
 		Progress: func(p events.ReplayProgress) { j.progress(running, p) },
 		Ready: func(ctx context.Context) error {
 			if err := told.prepare(ctx, s); err != nil {

@@ -32,7 +32,7 @@ type sessionRun struct {
 func (r *run) replaySession(ctx context.Context, s *scenario.Session, copy int, starts []time.Duration) {
 	client := r.pool.Client()
 	defer client.Close()
-	sr := &sessionRun{run: r, session: s, label: sessionLabel(s.Id, copy), starts: starts, values: scenario.NewValues(s), client: client}
+	sr := &sessionRun{run: r, session: s, label: sessionLabel(s.Id, copy), starts: starts, values: scenario.NewValues(s).With(r.Secrets), client: client}
 	rand.Read(sr.trace[:]) // never fails (crypto/rand)
 	for i := range min(len(starts), len(s.Tests)) {
 		intended := r.begin.Add(starts[i])
@@ -98,17 +98,18 @@ func (s *sessionRun) judge(i int, row *events.Row, got *events.Exchange, unlinke
 		method: row.Method, template: row.Template, kind: passed,
 		recorded: time.Duration(recorded.GetResponse().GetLastByte() - recorded.GetRequest().GetFirstByte()),
 		miss: events.Miss{
-			Session: s.session.Id, Method: row.Method, Endpoint: row.Template, Path: row.Path, Exchange: row.ID, Failure: got.Failure,
+			Session: s.session.Id, Method: row.Method, Endpoint: row.Template, Path: row.Path, Exchange: row.ID, Failure: s.Secrets.Hide(got.Failure),
 		},
 	}
-	o.detail = func() report.Detail { return report.NewDetail(o.miss, recorded, got) }
+	o.detail = func() report.Detail { return report.NewDetail(o.miss, recorded, s.Secrets.HideIn(got)) }
 	if got.Failure != "" || got.Response == nil {
 		o.kind = failed
 		return o
 	}
 	rules := s.session.Rules(s.rules, i, s.values)
 	rules.Assertions = append(s.edits.assertions(row), rules.Assertions...)
-	diffs := scenario.Compare(recorded, got, rules)
+	level, diffs := scenario.Judge(recorded, got, rules)
+	o.redacted = level == scenario.Redacted
 	switch {
 	case scenario.Truncated(diffs), test.Flags&uint32(events.Flag_TRUNCATED) != 0 && len(diffs) == 0:
 		o.kind = unchecked

@@ -30,6 +30,7 @@ type outcome struct {
 	latency          time.Duration // from the intended start
 	recorded         time.Duration
 	kind             outcomeKind
+	redacted         bool                 // passed, as far as redaction lets it be known
 	miss             events.Miss          // of missed and failed
 	detail           func() report.Detail // of missed and failed
 }
@@ -96,8 +97,8 @@ func (t *tally) add(o outcome) {
 	defer t.mu.Unlock()
 	e := t.endpoint(endpoint{o.method, o.template})
 	e.tests.Total++
-	count(&t.tests, o.kind)
-	count(&e.tests, o.kind)
+	count(&t.tests, &o)
+	count(&e.tests, &o)
 	if o.kind == passed || o.kind == missed {
 		t.answers++
 	}
@@ -113,10 +114,13 @@ func (t *tally) add(o outcome) {
 	}
 }
 
-func count(c *events.Checked, kind outcomeKind) {
-	switch kind {
+func count(c *events.Checked, o *outcome) {
+	switch o.kind {
 	case passed:
 		c.Passed++
+		if o.redacted {
+			c.Redacted++
+		}
 	case missed:
 		c.Missed++
 	case failed:

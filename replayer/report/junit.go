@@ -29,7 +29,14 @@ type junitSuite struct {
 	Errors    int         `xml:"errors,attr"`
 	Time      string      `xml:"time,attr"`
 	Timestamp string      `xml:"timestamp,attr"`
+	Levels    []junitFact `xml:"properties>property"`
 	Cases     []junitCase `xml:"testcase"`
+}
+
+// junitFact is what a CI server shows beside the counts.
+type junitFact struct {
+	Name  string `xml:"name,attr"`
+	Value int    `xml:"value,attr"`
 }
 
 type junitCase struct {
@@ -50,6 +57,14 @@ type junitProblem struct {
 func JUnit(w io.Writer, r events.ReplayResult) error {
 	elapsed := seconds(r.EndedAt.Sub(r.StartedAt))
 	suite := junitSuite{Name: "replay " + r.Scenario, Time: elapsed, Timestamp: r.StartedAt.UTC().Format("2006-01-02T15:04:05")}
+	if r.Tests.Redacted > 0 {
+		suite.Levels = append(suite.Levels, junitFact{"passed by redacted values", r.Tests.Redacted})
+	}
+	for _, m := range r.Mocks {
+		if m.Redacted > 0 {
+			suite.Levels = append(suite.Levels, junitFact{"mock of " + m.Dependency + " served by redacted values", m.Redacted})
+		}
+	}
 	for _, e := range r.Endpoints {
 		suite.add(endpointCase(r, e))
 	}

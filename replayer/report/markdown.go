@@ -13,8 +13,8 @@ import (
 func Markdown(w io.Writer, r events.ReplayResult) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "## Replay of %s: %s\n\n%s\n\n", plain(r.Scenario), r.Verdict, plain(r.Reason))
-	fmt.Fprintf(&b, "| tests | passed | missed | failed | unchecked | p50 | p99 | answers/s |\n|--:|--:|--:|--:|--:|--:|--:|--:|\n")
-	fmt.Fprintf(&b, "| %d | %d | %d | %d | %d | %s | %s | %.1f |\n", r.Tests.Total, r.Tests.Passed, r.Tests.Missed, r.Tests.Failed,
+	fmt.Fprintf(&b, "| tests | passed | redacted | missed | failed | unchecked | p50 | p99 | answers/s |\n|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
+	fmt.Fprintf(&b, "| %d | %d | %d | %d | %d | %d | %s | %s | %.1f |\n", r.Tests.Total, r.Tests.Passed, r.Tests.Redacted, r.Tests.Missed, r.Tests.Failed,
 		r.Tests.Unchecked, short(r.Latency.P50), short(r.Latency.P99), r.Throughput)
 	if len(r.Endpoints) > 0 {
 		b.WriteString("\n| endpoint | tests | missed | failed | p50 | p99 | recorded p50 |\n|:--|--:|--:|--:|--:|--:|--:|\n")
@@ -25,7 +25,7 @@ func Markdown(w io.Writer, r events.ReplayResult) error {
 	}
 	markdownMisses(&b, r.Misses)
 	for _, m := range r.Mocks {
-		fmt.Fprintf(&b, "\nMock of %s: %d served, %d missed, %d passed through\n", plain(m.Dependency), m.Served, m.Missed, m.PassedThrough)
+		fmt.Fprintf(&b, "\nMock of %s: %d served (%d by redacted values), %d missed, %d passed through\n", plain(m.Dependency), m.Served, m.Redacted, m.Missed, m.PassedThrough)
 	}
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("write Markdown report: %w", err)

@@ -167,7 +167,7 @@ func TestMarkdown(t *testing.T) {
 	if strings.Contains(got, "<script>") || strings.Contains(got, "\n# c") || strings.Contains(got, "[x](") || strings.Contains(got, "a|b") {
 		t.Errorf("recorded text became markup:\n%s", got)
 	}
-	if !strings.Contains(got, "| 3 | 1 | 1 | 0 | 1 | 120 µs | 12.3 ms | 0.0 |") {
+	if !strings.Contains(got, "| 3 | 1 | 0 | 1 | 0 | 1 | 120 µs | 12.3 ms | 0.0 |") {
 		t.Errorf("no golden signals in\n%s", got)
 	}
 }
@@ -214,5 +214,25 @@ func TestFit(t *testing.T) {
 	}
 	if len(r.Misses[0].Diffs) != 100 || len(r.Misses[0].Path) != len(long) {
 		t.Error("the original was changed")
+	}
+}
+
+// The match level "redacted" stands in every report.
+func TestReportsTellRedactedMatches(t *testing.T) {
+	r := events.ReplayResult{Scenario: "checkout", Tests: events.Checked{Total: 41, Passed: 41, Redacted: 17},
+		Mocks: []events.MockResult{{Dependency: "pay", Served: 29, Redacted: 23}}}
+	for name, write := range map[string]func(io.Writer) error{
+		"html":     func(w io.Writer) error { return HTML(w, Report{Result: r}) },
+		"json":     func(w io.Writer) error { return JSON(w, Report{Result: r}) },
+		"junit":    func(w io.Writer) error { return JUnit(w, r) },
+		"markdown": func(w io.Writer) error { return Markdown(w, r) },
+	} {
+		var b bytes.Buffer
+		if err := write(&b); err != nil {
+			t.Fatal(err)
+		}
+		if text := b.String(); !strings.Contains(text, "17") || !strings.Contains(text, "23") || !strings.Contains(text, "edacted") {
+			t.Errorf("%s does not tell:\n%s", name, text)
+		}
 	}
 }
