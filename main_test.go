@@ -69,6 +69,7 @@ func params(t *testing.T, dir string) testscript.Params {
 			"code":     code,
 			"cut-tape": cutTape,
 			"drive":    drive,
+			"known":    known,
 			"last-id":  lastID,
 			"natsd":    natsd,
 			"occupy":   occupy,
@@ -131,6 +132,11 @@ func drive(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	_, err = demo.Drive(context.Background(), args[0], rounds)
 	ts.Check(err)
+}
+
+// known FILE: writes what the shop's own people know of its customers.
+func known(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(demo.Known()), 0o600))
 }
 
 // until TEXT COMMAND…: runs a command again and again until it prints TEXT.

@@ -33,6 +33,7 @@ func Commands() []Command {
 				"scenario create checkout --last  # of the last recording",
 				"scenario create errors --selector '{service=\"cart\" && status>=500}' --since 24h",
 				"scenario show checkout  # tests, mocks, and what was learned",
+				"scenario secrets checkout secrets.yaml  # a file to fill in, for replay --secrets",
 				"scenario export checkout testdata/checkout  # files to edit and commit",
 			}},
 		{Name: "replay", Group: People, Program: true, Help: "Run a scenario against a target and say whether it passes.",
@@ -41,6 +42,7 @@ func Commands() []Command {
 				"replay checkout --target http://localhost:3000",
 				"replay checkout --mock --target http://localhost:3000 -- npm start  # with its dependencies mocked",
 				"replay testdata/checkout --mock --target http://localhost:3000 --junit out.xml -- ./shop  # in CI; exit 0 passed, 1 missed, 2 could not run",
+				"replay checkout --target http://localhost:3000 --secrets secrets.yaml  # with passwords that the recording does not have",
 				"replay checkout --target http://localhost:3000 --rate 500 --duration 1m --goal 'latency.p99 < 200ms'  # load",
 			}},
 		{Name: "mock", Group: People, Program: true, Help: "Answer for a service's dependencies from a scenario.",
@@ -68,6 +70,7 @@ func Commands() []Command {
 			Examples: []string{
 				"redact shop.har clean.har --rules rules.yaml  # HAR, GoReplay or pcap to HAR, curl or k6",
 				"redact test --rules rules.yaml --type application/json answer.json  # what becomes of one body",
+				"redact fill secrets.yaml accounts.txt  # which of your test accounts' values were recorded",
 				"redact scan shop.har  # rules for what is in it, with counts and no values",
 			}},
 		{Name: "up", Group: People, Help: "Every service in one process: a tapedeck for a team, or to try.",

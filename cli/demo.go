@@ -117,9 +117,25 @@ func (d *demonstration) look(ctx context.Context) error {
 	return d.run(ctx, 0, "traffic", "map", "--last")
 }
 
+// create makes the scenario, and fills in what redaction has taken out of it:
+// the shop checks passwords.
 func (d *demonstration) create(ctx context.Context) error {
-	return d.run(ctx, 0, "scenario", "create", demoScenario, "--last", "--selector", demoSelector)
+	if err := d.run(ctx, 0, "scenario", "create", demoScenario, "--last", "--selector", demoSelector); err != nil {
+		return err
+	}
+	accounts := filepath.Join(d.Data, "accounts.txt")
+	if err := os.WriteFile(accounts, []byte(demo.Known()), 0o600); err != nil {
+		return fmt.Errorf("write the customers' accounts: %w", err)
+	}
+	d.say("")
+	d.say("redaction has replaced passwords and e-mails; the shop's own list of test accounts has them")
+	if err := d.run(ctx, 0, "scenario", "secrets", demoScenario, d.secrets()); err != nil {
+		return err
+	}
+	return d.run(ctx, 0, "redact", "fill", d.secrets(), accounts)
 }
+
+func (d *demonstration) secrets() string { return filepath.Join(d.Data, "secrets.yaml") }
 
 func (d *demonstration) replay(ctx context.Context) error {
 	return d.run(ctx, 0, d.replayArgs("passed.html", false)...)
@@ -132,7 +148,7 @@ func (d *demonstration) replayRegression(ctx context.Context) error {
 // replayArgs replay against a new shop in one process, which listens where
 // the recorded gateway did.
 func (d *demonstration) replayArgs(report string, regression bool) []string {
-	args := []string{"replay", demoScenario, "--mock", "--target", "http://" + d.address["app.gateway"],
+	args := []string{"replay", demoScenario, "--secrets", d.secrets(), "--mock", "--target", "http://" + d.address["app.gateway"],
 		"--speed", "4", "--html", filepath.Join(d.Data, report), "--"}
 	args = append(args, self()...)
 	args = append(args, "demo", "shop", "all", "--listen", d.address["app.gateway"], "--connect", "payments.example="+d.address["out.orders.payments"])

@@ -34,7 +34,7 @@ type importCommand struct {
 	OpenAPI       []string      `name:"openapi" env:"TAPEDECK_OPENAPI" sep:"," placeholder:"[HOST=]FILE" help:"OpenAPI document whose paths are endpoints, as for capture. Repeatable."`
 	MaxEndpoints  uint          `env:"TAPEDECK_MAX_ENDPOINTS" default:"5000" help:"Endpoints at most; what is new beyond that has the endpoint {overflow}. 0: no bound. Default: ${default}."`
 	MaxBody       capture.Bytes `env:"TAPEDECK_MAX_BODY" default:"1MiB" placeholder:"SIZE" help:"Keep at most this of each body; 0 keeps all. Default: ${default}."`
-	Redact        string        `env:"TAPEDECK_REDACT" default:"" enum:",on,headers,off" placeholder:"on|headers|off" help:"Replace what is sensitive by tokens, as capture does: on, headers or off. Default: on with --redact-rules, else headers."`
+	Redact        string        `env:"TAPEDECK_REDACT" default:"on" enum:"on,headers,off" help:"Replace what is sensitive by tokens, as capture does: on, headers or off. Default: ${default}."`
 	RedactRules   string        `env:"TAPEDECK_REDACT_RULES" placeholder:"FILE" help:"Rules for --redact on, in YAML (docs/redaction.md)."`
 	RedactionKey  string        `placeholder:"FILE" help:"File of the redaction key, made at first use. Default: redaction.key in --data."`
 	Output        string        `short:"o" enum:"text,json" default:"text" help:"text or json."`

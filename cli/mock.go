@@ -18,6 +18,7 @@ type mockCommand struct {
 	Host          string            `default:"127.0.0.1" help:"Address to listen on where only a port is named."`
 	Proxy         string            `placeholder:"ADDR" help:"Where the HTTP proxy listens that answers for all; off: none. Default: any free port."`
 	Latency       string            `default:"none" enum:"none,recorded" help:"none: answers come at once; recorded: after the recorded time."`
+	Secrets       string            `placeholder:"FILE" help:"What redaction's tokens stand for, as for replay: recorded answers are told apart by it. Answers hold tokens all the same."`
 	PassThrough   bool              `help:"Send what has no recorded answer to the real dependency."`
 }
 
@@ -27,11 +28,15 @@ func (c *mockCommand) Run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
+	secrets, err := openSecrets(env, c.Secrets)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	mocks, err := startMocks(ctx, cancel, env, mocksrv.Options{
 		Scenario: opened, Dependencies: c.Only, Listen: c.Listen, Host: c.Host, Proxy: c.Proxy,
-		Latency: c.Latency, PassThrough: c.PassThrough, Log: quiet(c.Flags, env),
+		Latency: c.Latency, PassThrough: c.PassThrough, Secrets: secrets, Log: quiet(c.Flags, env),
 	})
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 
 type redactCommand struct {
 	File redactFile `cmd:"" default:"withargs" help:"Redact a file of recorded traffic."`
+	Fill redactFill `cmd:"" help:"Fill values that you know into a file of secrets, each behind its token."`
 	Test redactTest `cmd:"" help:"Show what becomes of one body, and where."`
 	Scan redactScan `cmd:"" help:"Propose rules for what is found in a file: counts, no values."`
 }

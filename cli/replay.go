@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -25,6 +26,7 @@ type replayCommand struct {
 	Mock     bool          `group:"Target:" help:"Mock the dependencies of the target with what was recorded. CMD gets proxy variables and TAPEDECK_MOCK_<DEPENDENCY>=host:port, and each mock listens where the recorded --outbound LISTEN did."`
 	Only     []string      `group:"Target:" name:"mock-only" placeholder:"DEPENDENCY" help:"Mock these dependencies only."`
 	Isolated bool          `group:"Target:" help:"Declare that the target, which was not started by -- CMD, reaches nothing but the mocks. Without it a mocked replay is no proof."`
+	Secrets  string        `group:"Target:" placeholder:"FILE" help:"What redaction's tokens stand for, in YAML: what the scenario needs and tapedeck scenario secrets writes down. off: send tokens as they are."`
 	Wait     time.Duration `group:"Target:" default:"60s" help:"How long to wait until the target listens."`
 
 	Load loadFlags `embed:"" group:"Load:"`
@@ -120,24 +122,18 @@ func (c *replayCommand) request() (r events.ReplayRequest, address string, err e
 
 // here replays in this process: mocks, CMD, then the requests.
 func (c *replayCommand) here(ctx context.Context, env *Env, archive *archiveBucket, r events.ReplayRequest, address string) (result events.ReplayResult, err error) {
-	opened, err := openScenario(ctx, archive, c.Scenario, c.Version, c.Data)
+	options, err := c.options(ctx, env, archive, r, address)
 	if err != nil {
 		return result, err
 	}
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return result, err
+	if len(options.Scenario.Manifest().Missing(options.Secrets, r.Transforms)) > 0 {
+		return replayer.Run(ctx, options) // it says which: nothing needs to be started for that
 	}
-	targets, err := replayer.ParseTargets([]string{host, "loopback"}) // what the user names is allowed
-	if err != nil {
-		return result, err
-	}
-	options := replayer.Options{Request: r, Scenario: opened, Targets: targets, Archive: archive, Log: quiet(c.Flags, env)}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var variables []string
 	if r.Mocks != nil {
-		mocks, err := startMocks(ctx, cancel, env, mocksrv.Options{Scenario: opened, Dependencies: c.Only, Log: options.Log})
+		mocks, err := startMocks(ctx, cancel, env, mocksrv.Options{Scenario: options.Scenario, Dependencies: c.Only, Secrets: options.Secrets, Log: options.Log})
 		if err != nil {
 			return result, err
 		}
@@ -161,6 +157,23 @@ func (c *replayCommand) here(ctx context.Context, env *Env, archive *archiveBuck
 		fmt.Fprintf(env.Stderr, "the details were not stored: %v\n", err)
 	}
 	return result, nil
+}
+
+// options opens what a replay in this process reads.
+func (c *replayCommand) options(ctx context.Context, env *Env, archive *archiveBucket, r events.ReplayRequest, address string) (o replayer.Options, err error) {
+	o = replayer.Options{Request: r, Archive: archive, Log: quiet(c.Flags, env)}
+	if o.Scenario, err = openScenario(ctx, archive, c.Scenario, c.Version, c.Data); err != nil {
+		return o, err
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return o, err
+	}
+	if o.Targets, err = replayer.ParseTargets([]string{host, "loopback"}); err != nil { // what the user names is allowed
+		return o, err
+	}
+	o.Secrets, err = openSecrets(env, c.Secrets)
+	return o, err
 }
 
 // startTarget starts CMD, if there is one, and waits until the target listens.
@@ -199,6 +212,9 @@ func (c *replayCommand) startTarget(ctx context.Context, cancel context.CancelCa
 
 // elsewhere sends the request to the replayers on --nats.
 func (c *replayCommand) elsewhere(ctx context.Context, env *Env, archive *archiveBucket, r events.ReplayRequest, address string) (result events.ReplayResult, err error) {
+	if c.Secrets != "" {
+		return result, service.Hint(errors.New("--secrets stays on this machine, the replay would not: it runs at --nats"), "give the file to the replayer there: tapedeck replayer --secrets FILE, or up --secrets FILE")
+	}
 	conn, js, err := service.Connect(c.NATS, "replay", quiet(c.Flags, env))
 	if err != nil {
 		return result, err

@@ -15,11 +15,12 @@ import (
 )
 
 type scenarioCommand struct {
-	Create scenarioCreate `cmd:"" help:"Make a scenario of recorded traffic."`
-	List   scenarioList   `cmd:"" help:"List the scenarios of the archive."`
-	Show   scenarioShow   `cmd:"" help:"Show what a scenario holds and what was learned."`
-	Export scenarioExport `cmd:"" help:"Write a scenario as a folder of readable files."`
-	Import scenarioImport `cmd:"" help:"Take a folder of files into the archive."`
+	Create  scenarioCreate  `cmd:"" help:"Make a scenario of recorded traffic."`
+	List    scenarioList    `cmd:"" help:"List the scenarios of the archive."`
+	Show    scenarioShow    `cmd:"" help:"Show what a scenario holds and what was learned."`
+	Secrets scenarioSecrets `cmd:"" help:"Write a file of the redacted values that a scenario sends, to be filled in for replay --secrets."`
+	Export  scenarioExport  `cmd:"" help:"Write a scenario as a folder of readable files."`
+	Import  scenarioImport  `cmd:"" help:"Take a folder of files into the archive."`
 }
 
 type scenarioCreate struct {
@@ -131,6 +132,9 @@ func printReady(env *Env, r *events.ScenarioReady) {
 			listen = ", reached at " + d.Listen
 		}
 		fmt.Fprintf(w, "  dependency %s: %s%s\n", d.Name, plural(d.Mocks, "recorded answer"), listen)
+	}
+	if r.Credentials > 0 {
+		fmt.Fprintf(w, "  a replay needs %s that redaction has replaced: tapedeck scenario secrets %s FILE\n", plural(r.Credentials, "value"), r.Name)
 	}
 }
 

@@ -72,6 +72,7 @@ func (c *scenarioShow) Run(ctx context.Context, env *Env) error {
 	}
 	ready := opened.Manifest().Ready()
 	printReady(env, &ready)
+	printCredentials(env, opened.Manifest().Credentials)
 	for _, warning := range opened.Manifest().Warnings {
 		fmt.Fprintf(env.Stdout, "  %s %s\n", env.paint(yellow, "note:"), warning)
 	}

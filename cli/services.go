@@ -124,6 +124,7 @@ func (s *stack) replayer(c replayer.Config) (part, error) {
 type mocksrvCommand struct {
 	service.Flags  `group:"Common flags:"`
 	mocksrv.Config `embed:""`
+	Secrets        string `name:"secrets" env:"TAPEDECK_SECRETS" placeholder:"FILE" help:"The replayer's file: what redaction's tokens stand for. Recorded answers are told apart by it, and misses hide it."`
 }
 
 func (c *mocksrvCommand) Run(ctx context.Context, env *Env) error {
@@ -131,6 +132,7 @@ func (c *mocksrvCommand) Run(ctx context.Context, env *Env) error {
 		if err := s.openArchive(ctx); err != nil {
 			return nil, err
 		}
+		c.Config.Secrets = c.Secrets
 		return s.mocksrv(c.Config)
 	})
 }

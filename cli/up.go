@@ -78,6 +78,7 @@ func (c *upCommand) capture(s *stack) (func(context.Context) error, error) {
 }
 
 func (c *upCommand) workers(ctx context.Context, s *stack) (map[string]part, error) {
+	c.Mocksrv.Secrets = c.Replayer.Secrets
 	starts := map[string]func() (part, error){
 		"archiver":    func() (part, error) { return s.archiver(c.Archiver) },
 		"scenariogen": func() (part, error) { return s.scenariogen(ctx, c.Scenariogen) },

@@ -22,6 +22,9 @@ func printVerdict(env *Env, r *events.ReplayResult) {
 	if r.Tests.Total > 0 {
 		fmt.Fprintf(w, "  %s: %d passed, %d missed, %d failed in %s\n", plural(r.Tests.Total, "test"),
 			r.Tests.Passed, r.Tests.Missed, r.Tests.Failed, shortDuration(r.EndedAt.Sub(r.StartedAt)))
+		if r.Tests.Redacted > 0 {
+			fmt.Fprintf(w, "  %d of the passed have redacted values: only the class of those was compared\n", r.Tests.Redacted)
+		}
 		fmt.Fprintf(w, "  latency p50 %s, p99 %s, max %s; %s\n", shortDuration(r.Latency.P50),
 			shortDuration(r.Latency.P99), shortDuration(r.Latency.Max), shortRate(r.Throughput))
 	}
@@ -39,6 +42,9 @@ func printMock(env *Env, m *events.MockResult) {
 	text := fmt.Sprintf("mock of %s: %d served, %d missed", m.Dependency, m.Served, m.Missed)
 	if m.PassedThrough > 0 {
 		text += fmt.Sprintf(", %d passed through", m.PassedThrough)
+	}
+	if m.Redacted > 0 {
+		text += fmt.Sprintf(", %d of those served by redacted values", m.Redacted)
 	}
 	fmt.Fprintf(env.Stdout, "  %s\n", env.paint(color, text))
 	for _, miss := range m.Misses[:min(len(m.Misses), missesShown)] {
