@@ -92,6 +92,8 @@ func readmeCommand(command string) ([]string, error) {
 		}, nil
 	case strings.HasPrefix(command, "tapedeck mock"):
 		return []string{strings.Replace("exec "+c, yourService, "curl -s -d {} http://$OUT/v1/charges", 1)}, nil
+	case strings.HasPrefix(command, "tapedeck scenario secrets"):
+		return []string{"exec " + c, "known accounts.txt", "exec tapedeck redact fill secrets.yaml accounts.txt"}, nil // what the reader does by hand
 	case strings.HasPrefix(command, "nats pub"):
 		c = strings.ReplaceAll(c, "$SERVICE", "'$SERVICE'") // it stands between quotes
 		return []string{"exec " + c, "result $NATS r1 passed"}, nil

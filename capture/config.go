@@ -47,7 +47,7 @@ type Config struct {
 	TapeAge      time.Duration `name:"tape-age" env:"TAPEDECK_TAPE_AGE" default:"1s" help:"Close a tape after this time; up to five times later for a quiet service."`
 	OnPressure   string        `name:"on-pressure" env:"TAPEDECK_ON_PRESSURE" default:"drop" enum:"drop,block" help:"When recording can't keep up: drop (and count) exchanges, or block the traffic."`
 	Buffer       Bytes         `name:"buffer" env:"TAPEDECK_BUFFER" default:"64MiB" placeholder:"SIZE" help:"Memory for relayed bytes that are not recorded yet, in all. Default: ${default}."`
-	Redact       string        `name:"redact" env:"TAPEDECK_REDACT" default:"" enum:",on,headers,off" placeholder:"on|headers|off" help:"Replace what is sensitive by tokens before anything is written: on, headers (credentials in headers, cookies, URLs and under token-like JSON keys only), or off. Default: on with --redact-rules, else headers."`
+	Redact       string        `name:"redact" env:"TAPEDECK_REDACT" default:"on" enum:"on,headers,off" help:"Replace what is sensitive by tokens before anything is written: on, headers (credentials in headers, cookies, URLs and under token-like JSON keys only), or off. Default: ${default}."`
 	RedactRules  string        `name:"redact-rules" env:"TAPEDECK_REDACT_RULES" placeholder:"FILE" help:"Rules for --redact on, in YAML, beside those built in (docs/redaction.md)."`
 	RedactionKey string        `name:"redaction-key" placeholder:"FILE" help:"File of the redaction key, made at first use. Default: redaction.key in --data. The variable TAPEDECK_REDACTION_KEY wins."`
 	Spool        string        `name:"spool" env:"TAPEDECK_SPOOL" placeholder:"DIR" help:"Folder for tapes that can't be published. Default: spool in --data."`
@@ -98,10 +98,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.TapeAge, time.Second)
 	setDefault(&c.OnPressure, "drop")
 	setDefault(&c.Buffer, 64<<20)
-	if c.RedactRules != "" {
-		setDefault(&c.Redact, "on")
-	}
-	setDefault(&c.Redact, "headers")
+	setDefault(&c.Redact, "on")
 	setDefault(&c.OutboundTLS, "pass")
 	setDefault(&c.SpoolSize, 1<<30)
 	setDefault(&c.SpoolDrop, "newest")
