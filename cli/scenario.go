@@ -60,7 +60,13 @@ func (c *scenarioCreate) Run(ctx context.Context, env *Env) error {
 		fmt.Fprintln(env.Stdout, "  no calls to dependencies were chosen, so a replay calls the real ones")
 		again = slices.Delete(again, 2, 3)
 	}
-	fmt.Fprintf(env.Stdout, "\nnext:\n  %s\n  %s\n", nextOn(c.Data, "scenario", "show", ready.Name), nextOn(c.Data, again...)+" -- CMD")
+	next := []string{nextOn(c.Data, "scenario", "show", ready.Name)}
+	if ready.Credentials > 0 {
+		next = append(next, nextOn(c.Data, "scenario", "secrets", ready.Name, "secrets.yaml")+"  # to be filled in")
+		again = append(again, "--secrets", "secrets.yaml")
+	}
+	next = append(next, nextOn(c.Data, again...)+" -- CMD")
+	fmt.Fprintf(env.Stdout, "\nnext:\n  %s\n", strings.Join(next, "\n  "))
 	return nil
 }
 
@@ -134,7 +140,7 @@ func printReady(env *Env, r *events.ScenarioReady) {
 		fmt.Fprintf(w, "  dependency %s: %s%s\n", d.Name, plural(d.Mocks, "recorded answer"), listen)
 	}
 	if r.Credentials > 0 {
-		fmt.Fprintf(w, "  a replay needs %s that redaction has replaced: tapedeck scenario secrets %s FILE\n", plural(r.Credentials, "value"), r.Name)
+		fmt.Fprintf(w, "  a replay needs %s that redaction has replaced\n", plural(r.Credentials, "value"))
 	}
 }
 
