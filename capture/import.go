@@ -77,7 +77,7 @@ func (i *Import) Add(x *events.Exchange) error {
 	}
 	peer := x.Connection.Client
 	if x.Direction == events.Direction_OUTBOUND {
-		peer = x.Connection.Server
+		peer = i.recorder.redactor.Host(x.Connection.Server)
 	}
 	s := &sink{recorder: i.recorder, protocol: p, info: x.Connection, peer: peer}
 	id := s.Begin(time.Unix(0, x.Request.FirstByte))
