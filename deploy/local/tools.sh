@@ -11,6 +11,7 @@ need git git
 need java default-jdk-headless # runs a source file: e2e/programs
 need /usr/bin/python3 python3
 /usr/bin/python3 -c 'import requests' 2>/dev/null || missing="$missing python3-requests"
+/usr/bin/python3 -c 'import boto3' 2>/dev/null || missing="$missing python3-boto3"
 if [ "$(uname -s)" = Linux ] && [ "$(id -u)" = 0 ]; then # capture's transparent mode, in namespaces of the test
 	need ip iproute2
 	need nft nftables
