@@ -17,6 +17,8 @@ if [ "$(uname -s)" = Linux ] && [ "$(id -u)" = 0 ]; then # capture's transparent
 	need nft nftables
 	need iptables iptables
 	need setpriv util-linux
+	need psql postgresql-client # behind the transparent mode: e2e/programs
+	/usr/bin/python3 -c 'import websockets' 2>/dev/null || missing="$missing python3-websockets"
 fi
 if grep -qs '^ID=debian' /etc/os-release; then # Ubuntu has it as a snap only
 	need chromium chromium
