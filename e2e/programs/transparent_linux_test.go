@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tapedeck/capture/ca"
+	"tapedeck/internal/nettest"
 	"tapedeck/internal/pgtest"
 	"tapedeck/internal/tool"
 )
@@ -36,7 +37,7 @@ printf 'Subject: hello\r\n\r\nbody\r\n' | curl -sS $SMTP --mail-from a@world.exa
 // TestProgramsBehindTransparentMode: programs whose connections the kernel
 // redirects to us, in both ways, with TLS opened.
 func TestProgramsBehindTransparentMode(t *testing.T) {
-	n := newNetwork(t)
+	n := nettest.New(t)
 	for _, program := range []string{"curl", "node", "npm", "psql", "/usr/bin/python3"} {
 		require(t, program)
 	}
@@ -45,26 +46,26 @@ func TestProgramsBehindTransparentMode(t *testing.T) {
 	files.HandleFunc("/events", threeEvents)
 	files.HandleFunc("/socket", echoSocket)
 	files.HandleFunc("/socket-tls", echoSocket)
-	o := newOriginAt(t, world, files, func() net.Listener { return n.listen(t) })
-	registry := "https://" + world + ":" + o.tls
+	o := newOriginAt(t, nettest.World, files, func() net.Listener { return nettest.Listen(t, n.Outside) })
+	registry := "https://" + nettest.World + ":" + o.tls
 	publish(t, "npm", files, registry)
 	mail := &mailServer{}
 	variables := []string{
-		"GRPCURL=" + tool.GRPCurl.Require(t), "HTTP=http://" + world + ":" + o.plain, "HTTPS=" + registry,
-		"GRPC=" + world + ":" + healthServer(t, n.listen(t)), "DSN=" + postgres(t, n), "SMTP=smtp://" + world + ":" + mail.serve(t, n.listen(t)),
+		"GRPCURL=" + tool.GRPCurl.Require(t), "HTTP=http://" + nettest.World + ":" + o.plain, "HTTPS=" + registry,
+		"GRPC=" + nettest.World + ":" + healthServer(t, nettest.Listen(t, n.Outside)), "DSN=" + postgres(t, n), "SMTP=smtp://" + nettest.World + ":" + mail.serve(t, nettest.Listen(t, n.Outside)),
 	}
 	trusting := slices.Concat(variables, ca.Variables(o.roots))
-	want := run(t, trusting, n.exec("sh", "-ec", callsInside)...)
-	install(t, "npm", registry, ca.Variables(o.roots), n.exec())
+	want := run(t, trusting, n.Exec("sh", "-ec", callsInside)...)
+	install(t, "npm", registry, ca.Variables(o.roots), n.Exec())
 	for i, mode := range []string{"redirect", "tproxy"} {
 		t.Run(mode, func(t *testing.T) {
 			// Not by its user: CMD has the same. Its connections have a mark.
 			flags := []string{"--transparent-mode", mode, "--fwmark", "0x99"}
-			rules := append(slices.Clone(flags), "--rules-uid", "4242")
-			n.rules(t, "add", rules...)
-			defer n.rules(t, "remove", rules...)
+			rules := run(t, nil, append([]string{built(t), "capture", "--transparent", "15001", "--print-rules", "--rules-uid", "4242"}, flags...)...)
+			n.Apply(t, rules, "add")
+			defer n.Apply(t, rules, "remove")
 			data := t.TempDir()
-			record := n.exec(slices.Concat([]string{built(t), "record", "--data", data, "--service", "caller", "--transparent", "15001", "--outbound-tls", "open", "--upstream-ca", o.roots}, flags, []string{"--"})...)
+			record := n.Exec(slices.Concat([]string{built(t), "record", "--data", data, "--service", "caller", "--transparent", "15001", "--outbound-tls", "open", "--upstream-ca", o.roots}, flags, []string{"--"})...)
 			got, _, _ := strings.Cut(run(t, variables, append(record, "sh", "-ec", callsInside)...), "\nrecorded ")
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("the programs see something else (-direct +recorded):\n%s", diff)
@@ -118,13 +119,13 @@ func echoSocket(w http.ResponseWriter, r *http.Request) {
 }
 
 // postgres is the address at which a real PostgreSQL is reached from inside.
-func postgres(t *testing.T, n *network) (dsn string) {
+func postgres(t *testing.T, n *nettest.Network) (dsn string) {
 	t.Helper()
 	u, err := url.Parse(pgtest.New(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, server := n.listen(t), u.Host
+	l, server := nettest.Listen(t, n.Outside), u.Host
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -134,7 +135,7 @@ func postgres(t *testing.T, n *network) (dsn string) {
 			go join(c, server)
 		}
 	}()
-	u.Host = world + ":" + portOf(l)
+	u.Host = nettest.World + ":" + portOf(l)
 	return u.String()
 }
 
