@@ -8,9 +8,16 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 bucket = os.environ["BUCKET"]
-s3 = boto3.client("s3", endpoint_url=os.environ["ENDPOINT"], region_name="us-east-1",
-                  config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, retries={"max_attempts": 1}))
-s3.meta.events.register("before-send.s3.*", lambda request, **_: print("call", request.method, request.url.split("?")[0], file=sys.stderr))
+
+
+def client():
+    c = boto3.client("s3", endpoint_url=os.environ["ENDPOINT"], region_name="us-east-1",
+                     config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, retries={"max_attempts": 1}))
+    c.meta.events.register("before-send.s3.*", lambda request, **_: print("call", request.method, request.url.split("?")[0], file=sys.stderr))
+    return c
+
+
+s3 = client()
 
 
 def data(size):
@@ -32,7 +39,9 @@ for size in 0, 1000, 300_000:
     assert got["Body"].read() == data(size)
     print("put and got", size, put["ETag"] == got["ETag"], got["ContentLength"])
 
-put = s3.put_object(Bucket=bucket, Key="chunked", Body=data(200_000), ChecksumAlgorithm="CRC32")  # aws-chunked, with a trailer
+# On a connection of its own: the server may answer before it has read the end
+# of the trailer, and take that for the next request.
+put = client().put_object(Bucket=bucket, Key="chunked", Body=data(200_000), ChecksumAlgorithm="CRC32")  # aws-chunked, with a trailer
 print("chunked", put["ETag"], put.get("ChecksumCRC32"))
 refused(304, s3.get_object, Key="chunked", IfNoneMatch=put["ETag"])
 refused(404, s3.get_object, Key="nothing")
