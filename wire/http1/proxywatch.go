@@ -54,8 +54,7 @@ func (w *watch) look() {
 	}
 }
 
-// stop ends it before the client's next request is read. It may be called
-// again.
+// stop ends it before the client's next request is read.
 func (w *watch) stop() {
 	if w == nil || w.timer.Stop() {
 		return
