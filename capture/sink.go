@@ -21,6 +21,7 @@ type sink struct {
 	recorder   *recorder
 	dissecting *dissecting // nil: there are no others
 	protocol   wire.Protocol
+	rest       wire.Protocol // of what follows a panic of protocol's dissector; nil: there was none
 	info       *events.Connection
 	peer       string
 	open       atomic.Int32 // exchanges under way
@@ -195,7 +196,11 @@ func copyFields(fields []*events.Field) []*events.Field {
 
 // entry is the index entry of a redacted exchange.
 func (s *sink) entry(x *events.Exchange) (*events.Entry, *events.Endpoint) {
-	d := s.protocol.Describe(x)
+	p := s.protocol
+	if s.rest != nil && x.Protocol == s.rest.Name() {
+		p = s.rest
+	}
+	d := p.Describe(x)
 	e := &events.Entry{
 		Id: x.Id, Time: uint64(x.Request.FirstByte), Peer: s.peer, Path: d.Path, Status: d.Status, Class: d.Class,
 		RequestBytes: x.Request.Body.GetSize(), ResponseBytes: x.Response.GetBody().GetSize(),

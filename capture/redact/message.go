@@ -23,12 +23,16 @@ func (e *Engine) Message(x *events.Exchange, m *events.Message) (data []byte, fo
 		}
 	}()
 	s := scope{view: e.view(x), marks: &all, at: inMessage}
+	all.view = s.view
 	out, ok := s.ofMessage(e, x, m)
 	if !ok {
 		return nil, []Mark{{"", "body", HashLength.String()}}
 	}
 	if !all.changed {
-		return m.Data, nil
+		out = m.Data
+	}
+	if int64(len(m.Data)) < m.Size && s.full {
+		out = untilCut(out)
 	}
 	return out, all.list
 }
@@ -37,6 +41,7 @@ func (s scope) ofMessage(e *Engine, x *events.Exchange, m *events.Message) (out 
 	kind, packed, _ := strings.Cut(m.Type, "+")
 	switch {
 	case m.Side == events.Side_RESPONSE && sse.Is(x.GetResponse().GetHeaders()):
+		s.phrase(&m.Type)
 		return s.event(m.Data), true
 	case strings.HasPrefix(events.HeaderValue(x.GetRequest().GetHeaders(), "content-type"), "application/grpc"):
 		return s.grpcMessage(x, m, packed)

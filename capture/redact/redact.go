@@ -120,8 +120,12 @@ func (e *Engine) Head(x *events.Exchange) (changed bool) {
 		changed = len(x.Redactions) > before
 	}()
 	s := scope{view: e.view(x), marks: all}
+	all.view = s.view
+	s.connection(x)
 	if r := x.Request; r != nil {
 		all.base = "request"
+		s.within("host", inHeader).host(&r.Host)
+		s.within("method", inHeader).phrase(&r.Method)
 		if target, same := s.target([]byte(r.Target)); !same {
 			r.Target = string(target)
 		}
@@ -130,9 +134,11 @@ func (e *Engine) Head(x *events.Exchange) (changed bool) {
 	}
 	all.base = "response"
 	for _, i := range x.Interim {
+		s.within("reason", inHeader).phrase(&i.Reason)
 		s.within("header", inHeader).fields(i.Headers)
 	}
 	if r := x.Response; r != nil {
+		s.within("reason", inHeader).phrase(&r.Reason)
 		s.within("header", inHeader).fields(r.Headers)
 		s.within("trailer", inHeader).fields(r.Trailers)
 	}
@@ -142,12 +148,13 @@ func (e *Engine) Head(x *events.Exchange) (changed bool) {
 // stripHead leaves what holds no values.
 func stripHead(x *events.Exchange) {
 	if r := x.Request; r != nil {
-		r.Target, r.Headers, r.Trailers = "/", nil, nil
+		r.Method, r.Host, r.Target, r.Headers, r.Trailers = "", "", "/", nil, nil
 	}
 	for _, i := range x.Interim {
-		i.Headers = nil
+		i.Reason, i.Headers = "", nil
 	}
 	if r := x.Response; r != nil {
-		r.Headers, r.Trailers = nil, nil
+		r.Reason, r.Headers, r.Trailers = "", nil, nil
 	}
+	x.Failure = ""
 }
