@@ -59,6 +59,9 @@ type Config struct {
 	// Host is where a bare port listens: "127.0.0.1" in record, "" (all
 	// addresses) in capture.
 	Host string `kong:"-"`
+	// RulesOrNothing refuses rules that can't be read: a person waits for the
+	// answer. A service relays on, and records metadata.
+	RulesOrNothing bool `kong:"-"`
 	// IgnoreTraces hides trace headers from the search for causes: benchmarks
 	// compare what it finds with what they say.
 	IgnoreTraces bool `kong:"-"`

@@ -270,6 +270,9 @@ func (b *jsonBody) string(raw []byte) (out []byte, same bool) {
 	}
 	b.seen = b.seen || t != nil
 	treat := b.treated(t)
+	if treat.class == None && b.look != nil && b.depth == 0 {
+		b.looked(raw)
+	}
 	if treat.class == None && len(raw) < shortest || len(raw) == 0 {
 		return raw, true
 	}
@@ -289,6 +292,9 @@ func (b *jsonBody) number(raw []byte) (out []byte, same bool) {
 	b.seen = b.seen || t != nil
 	treat := b.treated(t)
 	if treat.class == None {
+		if b.look != nil && b.depth == 0 {
+			b.looked(raw)
+		}
 		if len(raw) < 12 || len(raw) > 19 || !b.detects(Card) {
 			return raw, true
 		}

@@ -2,43 +2,25 @@ package redact
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
-	"fmt"
 	"hash"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
+	"time"
 
 	"tapedeck/wire"
 )
-
-// KeyVariable is the environment variable that holds the key itself; it wins
-// over the file.
-const KeyVariable = "TAPEDECK_REDACTION_KEY"
 
 const keyBytes = 32
 
 // Key is the secret of an installation. It is never logged and never leaves
 // capture.
 type Key struct {
-	secret []byte
-	id     string
-	prefix string
-	macs   [classes]sync.Pool // of hash.Hash for tokens
-}
-
-// ParseKey reads a key of 64 hex digits.
-func ParseKey(s string) (*Key, error) {
-	secret, err := hex.DecodeString(strings.TrimSpace(s))
-	if err != nil || len(secret) != keyBytes {
-		return nil, errors.New("read redaction key: it is not 64 hex digits") // never the text itself
-	}
-	return newKey(secret), nil
+	secret    []byte
+	notBefore time.Time // zero: from the beginning
+	id        string
+	prefix    string
+	macs      [classes]sync.Pool // of hash.Hash for tokens
 }
 
 func newKey(secret []byte) *Key {
@@ -53,56 +35,11 @@ func newKey(secret []byte) *Key {
 	return k
 }
 
-// OpenKey reads the key from the environment, else from the file at path,
-// which is made (mode 0600) at first use.
-func OpenKey(path string) (*Key, error) {
-	if s := os.Getenv(KeyVariable); s != "" {
-		k, err := ParseKey(s)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", KeyVariable, err)
-		}
-		return k, nil
-	}
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		b, err = makeKeyFile(path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open redaction key: %w", err)
-	}
-	k, err := ParseKey(string(b))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return k, nil
-}
-
-// makeKeyFile links the finished file into place: of two processes that start
-// at once, both get the key of the one that was first.
-func makeKeyFile(path string) ([]byte, error) {
-	secret := make([]byte, keyBytes)
-	rand.Read(secret) // never fails (crypto/rand)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".redaction-*") // mode 0600
-	if err != nil {
-		return nil, err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.WriteString(hex.EncodeToString(secret) + "\n")
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, err
-	}
-	return os.ReadFile(path)
-}
-
 // ID names the key without saying anything about it.
 func (k *Key) ID() string { return k.id }
+
+// NotBefore is when the key becomes active; zero: it was from the beginning.
+func (k *Key) NotBefore() time.Time { return k.notBefore }
 
 // String hides the key from logs.
 func (k *Key) String() string { return "redaction key " + k.id }

@@ -10,24 +10,33 @@ import (
 
 // Message redacts a message of x: its data, which is returned, and its type
 // where that says how the data was packed. Texts are looked through whatever
-// they are: many protocols put something before their JSON.
+// they are: many protocols put something before their JSON. A mark with the
+// action ActionMetadata says that it could not be.
 func (e *Engine) Message(x *events.Exchange, m *events.Message) (data []byte, found []Mark) {
 	if e == nil || len(m.Data) == 0 {
 		return m.Data, nil
 	}
-	var all marks
-	defer func() {
-		if recover() != nil {
-			e.failures.Add(1)
-			data, found = nil, []Mark{{"", "body", HashLength.String()}}
-		}
-	}()
-	s := scope{view: e.view(x), marks: &all, at: inMessage}
-	out, ok := s.ofMessage(e, x, m)
-	if !ok {
-		return nil, []Mark{{"", "body", HashLength.String()}}
+	if e.shut {
+		return nil, []Mark{metadataOnly}
 	}
-	if !all.changed {
+	var all marks
+	var out []byte
+	var ok bool
+	done := e.guard(func() {
+		side := "request.message."
+		if m.Side == events.Side_RESPONSE {
+			side = "response.message."
+		}
+		all.earlier(x, side)
+		s := scope{view: e.view(x), marks: &all, at: inMessage}
+		out, ok = s.ofMessage(e, x, m)
+	})
+	switch {
+	case !done:
+		return nil, []Mark{metadataOnly}
+	case !ok:
+		return nil, []Mark{{"", "body", HashLength.String()}}
+	case !all.changed:
 		return m.Data, nil
 	}
 	return out, all.list
