@@ -89,7 +89,7 @@ func (r *recorder) add(entry *events.Entry, endpoint *events.Endpoint, x *events
 		return
 	}
 	r.metrics.exchange(x.Direction, entry)
-	if redact.MetadataOnly(x) {
+	if x.OnlyMetadata() {
 		r.metrics.metadataOnly.Inc()
 	}
 	r.mu.Lock()

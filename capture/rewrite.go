@@ -237,7 +237,7 @@ func (w *rewriting) connectionSession(entry *events.Entry) []byte {
 
 // tags are headers that have gone into the index.
 func (w *rewriting) tags(x *events.Exchange, tags []*events.Tag) []*events.Tag {
-	if redact.MetadataOnly(x) {
+	if x.OnlyMetadata() {
 		return nil
 	}
 	head := &events.Exchange{Request: &events.Request{}}

@@ -113,7 +113,7 @@ func (s *sink) redactMessages(e *redact.Engine, u *underway, all []*events.Messa
 
 // mark notes where something was redacted; marks of an exchange are few.
 func (m *messages) mark(side events.Side, found redact.Mark) {
-	if found.Action == redact.ActionMetadata {
+	if found.Action == events.MetadataOnly {
 		m.broken = true
 		return
 	}

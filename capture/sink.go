@@ -208,7 +208,7 @@ func copyFields(fields []*events.Field) []*events.Field {
 // entry is the index entry of a redacted exchange.
 func (s *sink) entry(x *events.Exchange) (*events.Entry, *events.Endpoint) {
 	d := s.protocol.Describe(x)
-	if redact.MetadataOnly(x) {
+	if x.OnlyMetadata() {
 		d.Path, x.Request.Target = d.Endpoint.Template, d.Endpoint.Template
 	}
 	e := &events.Entry{

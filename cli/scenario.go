@@ -132,6 +132,9 @@ func printReady(env *Env, r *events.ScenarioReady) {
 		}
 		fmt.Fprintf(w, "  dependency %s: %s%s\n", d.Name, plural(d.Mocks, "recorded answer"), listen)
 	}
+	if r.Cuts > 0 {
+		fmt.Fprintf(w, "  %s\n", env.paint(yellow, plural(r.Cuts, "session")+" cut: scenario show says where"))
+	}
 }
 
 // nextOn is a command line on the same data folder.

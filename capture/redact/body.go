@@ -89,7 +89,7 @@ func (e *Engine) Body(x *events.Exchange, side events.Side, first []byte) *Body 
 		headers, prefix = x.GetResponse().GetHeaders(), "response.body."
 	}
 	b := &Body{engine: e}
-	if e.shut || MetadataOnly(x) {
+	if e.shut || x.OnlyMetadata() {
 		b.breakOff()
 		return b
 	}

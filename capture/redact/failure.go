@@ -14,27 +14,13 @@ import (
 // maxWork is how long one body, message or head may be worked on.
 const maxWork = 5 * time.Second
 
-// ActionMetadata marks an exchange of which only metadata is kept: redaction
-// had no rules, failed, or took too long.
-const ActionMetadata = "metadata only"
-
 // metadataOnly is the one mark of such an exchange.
-var metadataOnly = Mark{"", "exchange", ActionMetadata}
+var metadataOnly = Mark{"", "exchange", events.MetadataOnly}
 
 // KeepMetadata says that nothing else of x may be kept: Head does it.
 func KeepMetadata(x *events.Exchange) {
 	x.Redactions = nil // there may be as many as there can be
 	Add(x, metadataOnly)
-}
-
-// MetadataOnly says that nothing of x may be kept but its metadata.
-func MetadataOnly(x *events.Exchange) bool {
-	for _, r := range x.GetRedactions() {
-		if r.Action == ActionMetadata {
-			return true
-		}
-	}
-	return false
 }
 
 // strip leaves of x what holds no values: method, host, template of the path,

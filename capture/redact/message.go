@@ -11,7 +11,7 @@ import (
 // Message redacts a message of x: its data, which is returned, and its type
 // where that says how the data was packed. Texts are looked through whatever
 // they are: many protocols put something before their JSON. A mark with the
-// action ActionMetadata says that it could not be.
+// action events.MetadataOnly says that it could not be.
 func (e *Engine) Message(x *events.Exchange, m *events.Message) (data []byte, found []Mark) {
 	if e == nil || len(m.Data) == 0 {
 		return m.Data, nil

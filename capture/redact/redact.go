@@ -107,7 +107,7 @@ func (e *Engine) Head(x *events.Exchange) (changed bool) {
 	if e == nil {
 		return false
 	}
-	if e.shut || MetadataOnly(x) {
+	if e.shut || x.OnlyMetadata() {
 		strip(x)
 		return true
 	}

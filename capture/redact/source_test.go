@@ -140,7 +140,7 @@ func wantMetadata(t *testing.T, x *events.Exchange) {
 	if q.Method != "POST" || q.Host != "shop.example" || q.Target != "/users/{id}/keys" || q.Body.Size != 6 || a.Status != "200" || a.Body.Size != 9000 || a.Body.Kept != 0 {
 		t.Errorf("metadata is lost: %s", x)
 	}
-	if len(x.Redactions) != 1 || !MetadataOnly(x) || len(x.Segments) > 0 || len(a.Body.Parts) > 0 {
+	if len(x.Redactions) != 1 || !x.OnlyMetadata() || len(x.Segments) > 0 || len(a.Body.Parts) > 0 {
 		t.Errorf("marks %v, segments %v", x.Redactions, x.Segments)
 	}
 }
@@ -148,7 +148,7 @@ func wantMetadata(t *testing.T, x *events.Exchange) {
 func TestWithoutRulesThereIsOnlyMetadata(t *testing.T) {
 	f := newFiles(t, `rules: [{}]`)
 	s := f.open(t, noon)
-	if s.Problem() == nil || s.Status(noon).State != ActionMetadata || s.Failures()["rules"] != 1 {
+	if s.Problem() == nil || s.Status(noon).State != events.MetadataOnly || s.Failures()["rules"] != 1 {
 		t.Fatalf("problem %v, status %+v", s.Problem(), s.Status(noon))
 	}
 	x := sensitive()
@@ -159,7 +159,7 @@ func TestWithoutRulesThereIsOnlyMetadata(t *testing.T) {
 	if x.String() != again {
 		t.Errorf("a second pass changed %s to %s", again, x)
 	}
-	if data, marks := s.At(noon).Message(x, &events.Message{Data: []byte("secret")}); len(data) > 0 || len(marks) != 1 || marks[0].Action != ActionMetadata {
+	if data, marks := s.At(noon).Message(x, &events.Message{Data: []byte("secret")}); len(data) > 0 || len(marks) != 1 || marks[0].Action != events.MetadataOnly {
 		t.Errorf("message: %q, %v", data, marks)
 	}
 	f.write(t, f.rules, `rules: []`)
@@ -184,7 +184,7 @@ func TestAPanicLeavesMetadata(t *testing.T) {
 	e.Head(x)
 	x.Request.Body = &events.Body{Size: 6}
 	wantMetadata(t, x)
-	if data, marks := e.Message(x, &events.Message{Data: []byte("secret")}); len(data) > 0 || marks[0].Action != ActionMetadata {
+	if data, marks := e.Message(x, &events.Message{Data: []byte("secret")}); len(data) > 0 || marks[0].Action != events.MetadataOnly {
 		t.Errorf("message: %q, %v", data, marks)
 	}
 }

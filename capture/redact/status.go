@@ -1,6 +1,10 @@
 package redact
 
-import "time"
+import (
+	"time"
+
+	"tapedeck/events"
+)
 
 // Status says how redaction does, for people to look at. It names keys, and
 // holds none.
@@ -29,7 +33,7 @@ func (s *Source) Status(now time.Time) Status {
 		out.Mode = "headers"
 	}
 	if e.shut {
-		out.State = ActionMetadata
+		out.State = events.MetadataOnly
 	}
 	for _, u := range e.rules.unknown {
 		out.Keeps = out.Keeps || u.unknown == KeepUnknown
