@@ -67,6 +67,7 @@ func OpenSource(s Settings, now time.Time) (*Source, error) {
 // Fixed always gives e.
 func Fixed(e *Engine) *Source {
 	s := &Source{}
+	e.failures = &s.failures
 	s.current.Store(&term{engine: e})
 	return s
 }
