@@ -81,7 +81,7 @@ func (m *marks) at() string {
 
 // had says that an earlier pass has replaced the value that is looked at.
 func (m *marks) had() bool {
-	if m == nil || m.before == nil {
+	if m == nil || m.before == nil && !m.full {
 		return false
 	}
 	return m.full || m.before[m.at()]
@@ -97,7 +97,17 @@ func (m *marks) earlier(x *events.Exchange, prefix string) {
 			m.before[r.Place[len(prefix):]] = true
 		}
 	}
-	m.full = m.before != nil && len(x.GetRedactions()) >= MaxMarks
+	m.full = x.GetRedactionKeyId() != "" && len(x.GetRedactions()) >= MaxMarks && !onlyCredentials(x)
+}
+
+// onlyCredentials says that an earlier pass may have looked for nothing else.
+func onlyCredentials(x *events.Exchange) bool {
+	for _, r := range x.Redactions {
+		if r.Class != classNames[Credential] {
+			return false
+		}
+	}
+	return true
 }
 
 // Add puts a mark into the exchange, once a place and class.
