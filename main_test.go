@@ -74,6 +74,7 @@ func params(t *testing.T, dir string) testscript.Params {
 			"occupy":   occupy,
 			"ports":    ports,
 			"result":   result,
+			"sql":      sql,
 			"steps":    steps,
 			"until":    until,
 			"waitport": waitport,
@@ -137,6 +138,11 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 	poll(ts, strings.Join(args[1:], " ")+" never printed "+args[0], func() bool {
 		return ts.Exec(args[1], args[2:]...) == nil && strings.Contains(ts.ReadFile("stdout"), args[0])
 	})
+}
+
+// sql STATEMENTS: runs them in the script's database.
+func sql(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(pgtest.Exec(context.Background(), ts.Getenv("DSN"), args[0]))
 }
 
 // steps N: runs the N next steps that the demo printed, each as a shell does.

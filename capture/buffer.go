@@ -62,6 +62,9 @@ func (b *buffer) keep(n int) *buffer {
 func (b *buffer) retain() { b.refs.Add(1) }
 
 func (b *buffer) release() {
+	if b == nil {
+		return // a read that failed has none
+	}
 	if b.refs.Add(-1) == 0 {
 		b.pool.Put(b)
 	}

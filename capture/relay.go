@@ -30,9 +30,9 @@ func (s *session) relay(client, upstream duplex, t *tap) {
 func (s *session) copy(to, from duplex, t *tap, side events.Side) {
 	size := smallBuffer
 	relayed := s.relayed[side]
+	r := newReader(from)
 	for {
-		buf := getBuffer(size)
-		n, err := from.Read(buf.b)
+		buf, n, err := r.read(size)
 		if n > 0 {
 			t.data(side, time.Now(), buf, n)
 			if _, werr := to.Write(buf.b[:n]); werr != nil {
@@ -43,7 +43,7 @@ func (s *session) copy(to, from duplex, t *tap, side events.Side) {
 			}
 			relayed.Add(float64(n))
 		}
-		full := n == len(buf.b)
+		full := n == size
 		buf.release()
 		if err != nil {
 			s.readEnded(to, from, t, side, err)

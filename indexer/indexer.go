@@ -122,6 +122,9 @@ const connectTimeout = 30 * time.Second
 // what is missing is told at once.
 func New(cfg Config, deps Deps) (*Service, error) {
 	cfg.fill()
+	if err := cfg.retention().Validate(); err != nil {
+		return nil, fmt.Errorf("--keep…: %w", err)
+	}
 	if deps.Instance == "" {
 		deps.Instance, _ = os.Hostname()
 	}
@@ -137,6 +140,9 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	}
 	if err := s.migrate(); err != nil {
 		s.store.Close()
+		if errors.Is(err, traffic.ErrNotOwner) {
+			err = service.Hint(err, "run tapedeck admin setup --database as a member of "+traffic.OwnerRole+" before newer indexers start")
+		}
 		return nil, err
 	}
 	return s, nil

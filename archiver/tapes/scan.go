@@ -42,25 +42,44 @@ type candidate struct {
 	err   error // why the reel at place can't be read
 }
 
-// Scan reads the fronts of all tapes that fit, each once, hour by hour (a reel
-// counts by the hour of its writing), in the order of their ids within an
-// hour. An object that can't be read is an error
-// with its place, and the scan goes on if the caller does; other errors end it.
+// Listed is a tape that the archive has.
+type Listed struct {
+	Place
+	ID events.ID
+}
+
+// Tapes lists all tapes that fit, each once and without reading it: hour by hour
+// (a reel counts by the hour of its writing), in the order of their ids within
+// an hour. A reel that can't be read is an error with its place, and the list
+// goes on if the caller does; other errors end it.
+func (a *Archive) Tapes(ctx context.Context, o ScanOptions) iter.Seq2[Listed, error] {
+	return func(yield func(Listed, error) bool) {
+		seen := map[events.ID]bool{}
+		for found, err := range a.eachHour(ctx, o) {
+			if err != nil {
+				yield(Listed{}, err)
+				return
+			}
+			for _, c := range found {
+				if c.err == nil && seen[c.id] {
+					continue
+				}
+				if !yield(Listed{c.place, c.id}, c.err) {
+					return
+				}
+				seen[c.id] = true
+			}
+		}
+	}
+}
+
+// Scan reads the fronts of all tapes that fit, each once, in the order of
+// Tapes. An object that can't be read is an error with its place, and the scan
+// goes on if the caller does; other errors end it.
 func (a *Archive) Scan(ctx context.Context, o ScanOptions) iter.Seq2[Located, error] {
 	return func(yield func(Located, error) bool) {
-		hours, err := a.scanHours(ctx, o)
-		if err != nil {
-			yield(Located{}, err)
-			return
-		}
 		seen := map[events.ID]bool{}
-		for len(hours) > 0 {
-			n := 1
-			for n < len(hours) && sameHour(hours[0], hours[n]) {
-				n++
-			}
-			found, err := a.candidates(ctx, hours[:n], o)
-			hours = hours[n:]
+		for found, err := range a.eachHour(ctx, o) {
 			if err != nil {
 				yield(Located{}, err)
 				return
@@ -70,6 +89,28 @@ func (a *Archive) Scan(ctx context.Context, o ScanOptions) iter.Seq2[Located, er
 				if !a.yieldFronts(ctx, chunk, seen, yield) {
 					return
 				}
+			}
+		}
+	}
+}
+
+// eachHour lists what fits, an hour of all services at a time.
+func (a *Archive) eachHour(ctx context.Context, o ScanOptions) iter.Seq2[[]candidate, error] {
+	return func(yield func([]candidate, error) bool) {
+		hours, err := a.scanHours(ctx, o)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for len(hours) > 0 {
+			n := 1
+			for n < len(hours) && sameHour(hours[0], hours[n]) {
+				n++
+			}
+			found, err := a.candidates(ctx, hours[:n], o)
+			hours = hours[n:]
+			if !yield(found, err) || err != nil {
+				return
 			}
 		}
 	}

@@ -59,7 +59,26 @@ func scan(t *testing.T, a *Archive, o ScanOptions) (ids []events.ID, errs []erro
 			t.Errorf("the place of tape %s leads to %v, %v", located.TapeID(), f, err)
 		}
 	}
+	if len(errs) == 0 {
+		if listed := list(t, a, o); !slices.Equal(listed, ids) {
+			t.Errorf("Tapes lists %v, Scan has %v", listed, ids)
+		}
+	}
 	return ids, errs
+}
+
+func list(t *testing.T, a *Archive, o ScanOptions) (ids []events.ID) {
+	t.Helper()
+	for listed, err := range New(a.Bucket).Tapes(t.Context(), o) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, listed.ID)
+		if f, err := a.Front(t.Context(), listed.Place); err != nil || f.TapeID() != listed.ID {
+			t.Errorf("the place of tape %s leads to %v, %v", listed.ID, f, err)
+		}
+	}
+	return ids
 }
 
 func TestScan(t *testing.T) {

@@ -50,6 +50,10 @@ func (s *Store) Migrate(ctx context.Context) ([]string, error) {
 	if err := extend(ctx, conn.Conn()); err != nil {
 		return nil, err
 	}
+	if err := asOwner(ctx, conn.Conn()); err != nil {
+		return nil, fmt.Errorf("migrate: act for %s: %w", OwnerRole, err)
+	}
+	defer conn.Exec(context.WithoutCancel(ctx), "reset role")
 	return apply(ctx, conn.Conn(), list)
 }
 
@@ -73,6 +77,9 @@ func apply(ctx context.Context, conn *pgx.Conn, list []migration) ([]string, err
 			_, err := tx.Exec(ctx, "insert into migrations (version, name) values ($1, $2)", m.version, m.name)
 			return err
 		})
+		if notAllowed(err) {
+			err = fmt.Errorf("%w: %w", ErrNotOwner, err)
+		}
 		if err != nil {
 			return applied, fmt.Errorf("migrate: %s: %w", m.name, err)
 		}
@@ -97,10 +104,16 @@ func extend(ctx context.Context, conn *pgx.Conn) error {
 }
 
 func schemaVersion(ctx context.Context, conn *pgx.Conn) (version int, err error) {
-	_, err = conn.Exec(ctx, `create table if not exists migrations (
-		version int4 primary key, name text not null, applied_at timestamptz not null default now())`)
-	if err != nil {
+	var has bool
+	if err := conn.QueryRow(ctx, "select to_regclass('migrations') is not null").Scan(&has); err != nil {
 		return 0, fmt.Errorf("migrate: %w", err)
+	}
+	if !has { // asked first: who only writes may make no tables
+		_, err = conn.Exec(ctx, `create table if not exists migrations (
+			version int4 primary key, name text not null, applied_at timestamptz not null default now())`)
+		if err != nil {
+			return 0, fmt.Errorf("migrate: %w", err)
+		}
 	}
 	if err := conn.QueryRow(ctx, "select coalesce(max(version), 0) from migrations").Scan(&version); err != nil {
 		return 0, fmt.Errorf("migrate: read version: %w", err)

@@ -22,17 +22,25 @@ type Retention struct {
 	Ledger time.Duration
 }
 
-// SetChunk sets the time span of chunks of exchanges that are made from now on.
-func (s *Store) SetChunk(ctx context.Context, span time.Duration) error {
-	for _, table := range []string{"exchanges", "open_exchanges"} {
-		if _, err := s.pool.Exec(ctx, "select set_chunk_time_interval($1::text::regclass, $2::interval)", table, span); err != nil {
-			return fmt.Errorf("set chunks of %s to %s: %w", table, span, err)
+// Validate refuses what the database would.
+func (r Retention) Validate() error {
+	for _, keep := range []time.Duration{r.Exchanges, r.Rollup10s, r.Rollup1m, r.Rollup10m, r.Rollup1h, r.Rollup1d} {
+		if keep > 0 && keep < time.Hour {
+			return fmt.Errorf("a retention of %s is too short, want an hour or more (0: for ever)", keep)
 		}
 	}
 	return nil
 }
 
-// Retain drops what is older than the retention, and returns how many chunks
+// SetChunk sets the time span of chunks of exchanges that are made from now on.
+func (s *Store) SetChunk(ctx context.Context, span time.Duration) error {
+	if _, err := s.pool.Exec(ctx, "select set_exchange_chunks($1::interval)", span); err != nil {
+		return fmt.Errorf("set chunks to %s: %w", span, err)
+	}
+	return nil
+}
+
+// Retain drops what is older than the retention, which is an hour at least, and returns how many chunks
 // and ledger rows that were. When another one is at work it does nothing.
 func (s *Store) Retain(ctx context.Context, keep Retention) (dropped int, err error) {
 	now, err := s.now(ctx)
@@ -52,7 +60,7 @@ func (s *Store) Retain(ctx context.Context, keep Retention) (dropped int, err er
 			continue
 		}
 		// One table a transaction: a lock on each chunk is enough.
-		n, err := s.drop(ctx, "select count(*) from drop_chunks($1::text::regclass, older_than => $2::timestamptz)", t.name, now.Add(-t.keep))
+		n, err := s.drop(ctx, "select drop_old_chunks($1, $2)", t.name, now.Add(-t.keep))
 		if err != nil {
 			return dropped, fmt.Errorf("drop old chunks of %s: %w", t.name, err)
 		}

@@ -162,6 +162,9 @@ func inDatabase(dsn, name string) (string, error) {
 	return u.String(), nil
 }
 
+// Exec runs statements in a database of New.
+func Exec(ctx context.Context, dsn, sql string) error { return execute(ctx, dsn, sql) }
+
 func execute(ctx context.Context, dsn, sql string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
