@@ -20,7 +20,7 @@ type Key struct {
 	notBefore time.Time // zero: from the beginning
 	id        string
 	prefix    string
-	macs      [classes]sync.Pool // of hash.Hash for tokens
+	macs      [classes]sync.Pool // of *tokenMAC
 }
 
 func newKey(secret []byte) *Key {
@@ -30,7 +30,7 @@ func newKey(secret []byte) *Key {
 	k.prefix = wire.TokenPrefix + k.id + "_"
 	for c := range k.macs {
 		secret := k.sum("class\x00" + Class(c).String())
-		k.macs[c].New = func() any { return hmac.New(sha256.New, secret) }
+		k.macs[c].New = func() any { return &tokenMAC{Hash: hmac.New(sha256.New, secret)} }
 	}
 	return k
 }
@@ -74,30 +74,33 @@ func (k *Key) token(c Class, value []byte) []byte {
 	return k.finish(c, mac)
 }
 
+// tokenMAC is a keyed hash with room for its sum.
+type tokenMAC struct {
+	hash.Hash
+	sum [sha256.Size]byte
+}
+
 // begin and finish make the token of a value that comes in pieces.
-func (k *Key) begin(c Class) hash.Hash {
-	mac := k.macs[c].Get().(hash.Hash)
+func (k *Key) begin(c Class) *tokenMAC {
+	mac := k.macs[c].Get().(*tokenMAC)
 	mac.Reset()
 	return mac
 }
 
-func (k *Key) finish(c Class, mac hash.Hash) []byte {
-	var sum [sha256.Size]byte
-	mac.Sum(sum[:0])
-	k.macs[c].Put(mac)
-	return k.print(sum)
-}
-
-func (k *Key) print(sum [sha256.Size]byte) []byte {
+func (k *Key) finish(c Class, mac *tokenMAC) []byte {
+	mac.Sum(mac.sum[:0])
 	token := make([]byte, 0, len(k.prefix)+32)
-	return hex.AppendEncode(append(token, k.prefix...), sum[:16])
+	token = hex.AppendEncode(append(token, k.prefix...), mac.sum[:16])
+	k.macs[c].Put(mac)
+	return token
 }
 
 // hash is the keyed hash of a value of a class.
 func (k *Key) hash(c Class, value []byte) (sum [sha256.Size]byte) {
 	mac := k.begin(c)
 	mac.Write(value)
-	mac.Sum(sum[:0])
+	mac.Sum(mac.sum[:0])
+	sum = mac.sum
 	k.macs[c].Put(mac)
 	return sum
 }

@@ -32,6 +32,7 @@ type marks struct {
 	name    []byte        // of what is looked at, in the part
 	place   func() string // the same, where it has to be put together
 	list    []Mark
+	room    [8]Mark         // for the first of them
 	before  map[string]bool // places that an earlier pass has marked
 	full    bool            // there may be more of these
 	changed bool
@@ -54,6 +55,9 @@ func (m *marks) put(class, action string) {
 		if other.Place == place && other.Class == class {
 			return
 		}
+	}
+	if m.list == nil {
+		m.list = m.room[:0]
 	}
 	m.list = append(m.list, Mark{place, class, action})
 }
