@@ -186,7 +186,7 @@ func (a *audit) judge(now time.Time) {
 		}
 		missing := uint64(max(0, s.MissingTapes-s.SpooledTapes))
 		if missing > onTheirWay {
-			hint := "a dead letter has the reason: nats stream view DLQ"
+			hint := "a dead letter may have the reason: tapedeck admin dlq list"
 			if a.Waiting == nil {
 				hint = "they may be in the stream: --nats URL looks"
 			}

@@ -106,6 +106,7 @@ func Commands() []Command {
 				"admin setup --nats nats://localhost:4222  # streams, durable consumers and buckets, once",
 				"admin doctor --nats nats://localhost:4222 --database $DSN --archive s3://tapes  # what is wrong, and what to do",
 				"admin audit --nats nats://localhost:4222 --database $DSN --archive s3://tapes  # is every exchange accounted for?",
+				"admin dlq list --nats nats://localhost:4222  # what could never be handled, and why",
 				"admin reindex --database $DSN --archive s3://tapes --from 2026-11-01  # index archived tapes that the index does not have",
 				"admin ca  # the certificate that programs must trust which record does not start; docs/tls.md",
 			}},

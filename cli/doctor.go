@@ -136,7 +136,7 @@ func (c *adminDoctor) checkStream(ctx context.Context, js jetstream.JetStream, n
 		f.good += fmt.Sprintf("; %s: %d waiting, %d in work", durable, info.NumPending, info.NumAckPending)
 	}
 	if name == events.StreamDead && state.Msgs > 0 {
-		f.warn, f.err = true, service.Hint(fmt.Errorf("%s could never be handled", plural(int(state.Msgs), "message")), "look at them: nats stream view DLQ")
+		f.warn, f.err = true, service.Hint(fmt.Errorf("%s could never be handled", plural(int(state.Msgs), "message")), "look at them: tapedeck admin dlq list")
 	}
 	return f
 }

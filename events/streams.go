@@ -101,7 +101,7 @@ func streams(o SetupOptions) []jetstream.StreamConfig {
 			Description: "replays under way; for eyes, results never depend on it alone"},
 		{Name: StreamResults, Subjects: []string{"replay.result.>"}, MaxMsgsPerSubject: 1, MaxAge: 90 * day,
 			Description: "the result of each replay"},
-		{Name: StreamDead, Subjects: []string{"dlq.>"}, MaxAge: 30 * day, MaxBytes: 1 << 30, Discard: jetstream.DiscardNew,
+		{Name: StreamDead, Subjects: []string{DeadLetters}, MaxAge: 30 * day, MaxBytes: 1 << 30, Discard: jetstream.DiscardNew,
 			Duplicates: day, Description: "messages that can never be handled, whole, with the reason"},
 	}
 	for i := range configs {

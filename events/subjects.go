@@ -38,6 +38,9 @@ func ReplayProgressSubject(id string) string { return "replay.progress." + Token
 // ReplayResultSubject carries the result of a replay.
 func ReplayResultSubject(id string) string { return "replay.result." + Token(id) }
 
+// DeadLetters are the subjects of all dead letters.
+const DeadLetters = "dlq.>"
+
 // DeadLetterSubject carries messages of a stream that can never be handled.
 func DeadLetterSubject(stream string) string { return "dlq." + Token(stream) }
 
