@@ -10,7 +10,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X tapedeck/internal/service.version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build demo test test-race lint cross generate plugin plugin-test bench-path bench-capture bench-redact bench-causes test-faults test-upload fuzz tools database clean
+.PHONY: help build demo test test-race lint cross generate plugin plugin-test bench-path bench-capture bench-redact bench-causes test-faults test-canary test-upload fuzz tools database clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,8 +28,8 @@ test: tools ## all tests that need no fault injection, on real servers
 	go vet ./...
 	go test -timeout 15m ./...
 
-test-race: tools ## the same under the race detector
-	CGO_ENABLED=1 go test -race -timeout 20m ./...
+test-race: tools ## the same under the race detector, but the search for canaries
+	CGO_ENABLED=1 go test -race -timeout 20m -skip '^TestCanaries$$' ./...
 
 lint: ## format, vet, staticcheck
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt these: $$out"; exit 1; }
@@ -75,6 +75,10 @@ bench-capture: build ## capture beside relays, proxies and other recorders (PART
 test-faults: build ## kill, pause and starve the services for FAULT_TIME (2m) and count; FAULT_SEED repeats
 	go build -o bin/faults ./e2e/faults
 	bin/faults
+
+CANARIES ?= 2000
+test-canary: tools ## send CANARIES secrets through all services and search all that is written; attack tokens
+	CANARIES=$(CANARIES) REQUIRE_SERVICES=1 go test -count 1 -timeout 30m -v -run 'Canaries|Dictionary' ./e2e/canary ./capture/redact
 
 UPLOAD_SIZE ?= 10GiB
 test-upload: ## relay and record one upload of UPLOAD_SIZE; prints its time and memory

@@ -118,6 +118,9 @@ func (b *longBody) end(body *events.Body) {
 		if b.redact.Coding() != "" { // unpacked it may be larger than is kept
 			cut = max(0, int64(len(rest))-b.sink.recorder.limit())
 		}
+		if cut == 0 && b.taken < b.seen {
+			cut = int64(len(rest) - len(b.redact.UntilCut(rest)))
+		}
 		b.keep(rest[:int64(len(rest))-cut])
 	}
 	b.flush()

@@ -37,10 +37,11 @@
 // spool, and from there to NATS when it is back, oldest first beside the fresh
 // ones. Spool full: the newest or the oldest tapes are dropped and counted
 // (spool). Copy behind its
-// bound: exchanges are dropped and counted (pressure). Dissector panics: the
-// connection's recording ends, counted (panic); the connection goes on. Redaction
-// rules can't be read, panic or take too long: metadata is all that is recorded,
-// counted, an alarm in the log and in /status. Process
+// bound: exchanges are dropped and counted (pressure). Dissector panics: what it
+// was reading is dropped and counted (panic), the connection goes on, and its
+// rest is recorded as bytes. Redaction rules can't be read, panic or take too
+// long: metadata is all that is recorded, counted, an alarm in the log and in
+// /status. Process
 // killed: its connections break; what was in memory is lost, at most five times
 // --tape-age of recording. Closed tapes and the counts outlive it (package
 // ledger): the next start with the same --data publishes them, and a last
@@ -214,7 +215,7 @@ func (s *Service) wire(deps Deps) error {
 
 func (s *Service) panicked(p any) {
 	s.metrics.panics.Inc()
-	s.log.Error("dissector panicked; the connection goes on unrecorded", "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+	s.log.Error("dissector panicked; the rest of the connection is recorded as bytes", "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 }
 
 func (s *Service) listen(routes []route) error {

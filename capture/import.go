@@ -8,6 +8,7 @@ import (
 
 	"tapedeck/events"
 	"tapedeck/wire"
+	"tapedeck/wire/grpc"
 	"tapedeck/wire/http1"
 	"tapedeck/wire/tcp"
 )
@@ -52,7 +53,7 @@ func NewImport(cfg Config, deps Deps, put PutTape) (*Import, error) {
 		if err != nil {
 			return nil, err
 		}
-		deps.Protocols = []wire.Protocol{&http1.Protocol{Tags: cfg.Tag, Templates: templates}}
+		deps.Protocols = []wire.Protocol{&http1.Protocol{Tags: cfg.Tag, Templates: templates}, &grpc.Protocol{Tags: cfg.Tag}}
 	}
 	for _, p := range deps.Protocols {
 		i.protocols[p.Name()] = p
@@ -78,7 +79,7 @@ func (i *Import) Add(x *events.Exchange) error {
 	}
 	peer := x.Connection.Client
 	if x.Direction == events.Direction_OUTBOUND {
-		peer = x.Connection.Server
+		peer = i.recorder.redactor.At(time.Now()).Host(x.Connection.Server)
 	}
 	s := &sink{recorder: i.recorder, protocol: p, info: x.Connection, peer: peer}
 	id := s.Begin(time.Unix(0, x.Request.FirstByte))

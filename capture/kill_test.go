@@ -41,9 +41,15 @@ func freeAddress(t testing.TB) string {
 
 func startProcess(t *testing.T, data, nats, upstream string, more ...string) *captureProcess {
 	t.Helper()
+	return startBinary(t, build(t), data, nats, upstream, more...)
+}
+
+// startBinary starts one that is built in another way.
+func startBinary(t *testing.T, binary, data, nats, upstream string, more ...string) *captureProcess {
+	t.Helper()
 	p := &captureProcess{address: freeAddress(t)}
 	args := append([]string{"capture", "--nats", nats, "--data", data, "--service", "shop", "--inbound", p.address + "=" + upstream}, more...)
-	p.Cmd = exec.Command(build(t), args...)
+	p.Cmd = exec.Command(binary, args...)
 	p.Stdout, p.Stderr = &p.out, &p.out
 	if err := p.Start(); err != nil {
 		t.Fatal(err)

@@ -82,6 +82,7 @@ type tapped struct {
 	failed  error
 	once    sync.Once
 	readEnd sync.Once
+	sendEnd sync.Once
 }
 
 func (c *tapped) Write(b []byte) (int, error) {
@@ -113,13 +114,19 @@ func notEOF(err error) error {
 	return err
 }
 
+// CloseWrite passes on that the client sends no more.
+func (c *tapped) CloseWrite() error {
+	c.sendEnd.Do(func() { c.tap.close(events.Side_REQUEST, nil) })
+	return c.TCPConn.CloseWrite()
+}
+
 // Close ends the recording with the connection. When the server has not ended,
 // it is the client who has: its side is told first, as a relay sees it. To end
 // an event stream so is its usual end, not a failure.
 func (c *tapped) Close() error {
 	var err error
 	c.once.Do(func() {
-		c.tap.close(events.Side_REQUEST, nil)
+		c.sendEnd.Do(func() { c.tap.close(events.Side_REQUEST, nil) })
 		c.readEnd.Do(func() { c.tap.close(events.Side_RESPONSE, c.session.unlessEnding(c.failed)) })
 		c.session.forget(c.tap)
 		if c.TCPConn != nil {

@@ -207,17 +207,17 @@ func (d *dissecting) handle(i *item) {
 	}
 }
 
-// guard is the one recover: a dissector that panics costs the recording of its
-// connection, never the connection.
+// guard is the one recover: a dissector that panics costs what it was reading,
+// never the connection, whose rest is recorded as bytes.
 func (d *dissecting) guard(t *tap, do func()) {
 	if t.dead {
 		return
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			t.dead = true
 			d.panics(p)
 			t.sink.dropAll("panic")
+			t.giveUp()
 		}
 	}()
 	do()

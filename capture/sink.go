@@ -22,6 +22,7 @@ type sink struct {
 	recorder   *recorder
 	dissecting *dissecting // nil: there are no others
 	protocol   wire.Protocol
+	rest       wire.Protocol // of what follows a panic of protocol's dissector; nil: there was none
 	info       *events.Connection
 	peer       string
 	open       atomic.Int32 // exchanges under way
@@ -207,9 +208,13 @@ func copyFields(fields []*events.Field) []*events.Field {
 
 // entry is the index entry of a redacted exchange.
 func (s *sink) entry(x *events.Exchange) (*events.Entry, *events.Endpoint) {
-	d := s.protocol.Describe(x)
-	if x.OnlyMetadata() {
-		d.Path, x.Request.Target = d.Endpoint.Template, d.Endpoint.Template
+	p := s.protocol
+	if s.rest != nil && x.Protocol == s.rest.Name() {
+		p = s.rest
+	}
+	d := p.Describe(x)
+	if t := d.Endpoint.GetTemplate(); t != "" && x.Request != nil && x.OnlyMetadata() {
+		d.Path, x.Request.Target = t, t
 	}
 	e := &events.Entry{
 		Id: x.Id, Time: uint64(x.Request.FirstByte), Peer: s.peer, Path: d.Path, Status: d.Status, Class: d.Class,

@@ -160,13 +160,25 @@ func (t *tap) detectServer(first []byte) wire.Protocol {
 
 func (t *tap) decide(p wire.Protocol) {
 	t.sink.protocol = p
-	t.dissector = p.NewDissector(t.info, t.direction, t.sink)
+	t.dissector = planted(p.NewDissector(t.info, t.direction, t.sink))
 	first := t.first
 	for _, piece := range t.pieces {
 		t.dissector.Data(events.Side_REQUEST, piece.time, first[:piece.n])
 		first = first[piece.n:]
 	}
 	t.first, t.pieces = nil, nil
+}
+
+// giveUp goes on with a connection of no known protocol, where the dissector
+// has panicked. An opaque one knows nothing that could be wrong.
+func (t *tap) giveUp() {
+	if t.dead = t.sink.rest != nil || t.ended(); t.dead {
+		return
+	}
+	t.sink.rest = t.opaque
+	t.dissector = t.opaque.NewDissector(t.info, t.direction, t.sink)
+	t.first, t.pieces = nil, nil
+	t.earlyEnds(time.Now(), events.Side_SIDE_UNSPECIFIED)
 }
 
 // missing tells of a gap.

@@ -16,6 +16,7 @@ import (
 	"tapedeck/events"
 	"tapedeck/events/selector"
 	"tapedeck/internal/service"
+	"tapedeck/wire/grpc"
 )
 
 type exportCommand struct {
@@ -29,6 +30,8 @@ type exportCommand struct {
 	Limit         int    `default:"100000" help:"At most so many, the newest. Default: ${default}."`
 	Format        string `enum:",har,curl,k6" default:"" placeholder:"FORMAT" help:"har, curl (a shell script) or k6 (a script). Default: by the file's ending (.har, .sh, .js), else har."`
 	Output        string `short:"o" default:"-" placeholder:"FILE" help:"File to write; - is standard output (default)."`
+
+	descriptorFlags `embed:""`
 }
 
 func (c *exportCommand) Run(ctx context.Context, env *Env) error {
@@ -45,7 +48,11 @@ func (c *exportCommand) Run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	e := &exporting{env: env, tapes: newTapeReader(from, rows), leftOut: map[string]int{}, line: liveLine{env: env}}
+	names, err := c.descriptorFlags.open(ctx, c.Data)
+	if err != nil {
+		return err
+	}
+	e := &exporting{env: env, names: names, tapes: newTapeReader(from, rows), leftOut: map[string]int{}, line: liveLine{env: env}}
 	if err := e.to(c.Output, func(w io.Writer) error { return e.write(ctx, c.format(), w, rows) }); err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
@@ -90,6 +97,7 @@ func (c *exportCommand) query(now time.Time) (query, error) {
 type exporting struct {
 	env     *Env
 	tapes   *tapeReader
+	names   *grpc.Descriptors
 	written int
 	tokens  int // exchanges with a redacted credential
 	leftOut map[string]int
@@ -142,7 +150,7 @@ func (e *exporting) one(ctx context.Context, out formats.Writer, r events.Row) e
 		e.unread = err
 		return nil
 	}
-	why, err := out.Write(x)
+	why, err := e.put(ctx, out, r, x)
 	if err != nil {
 		return err
 	}
@@ -155,6 +163,23 @@ func (e *exporting) one(ctx context.Context, out formats.Writer, r events.Row) e
 		e.tokens++
 	}
 	return nil
+}
+
+// put writes one, a call of gRPC with its messages where the format has room.
+func (e *exporting) put(ctx context.Context, out formats.Writer, r events.Row, x *events.Exchange) (leftOut string, err error) {
+	calls, ok := out.(formats.CallWriter)
+	if !ok || x.Protocol != grpc.Name || x.Request == nil {
+		return out.Write(x)
+	}
+	messages, err := e.tapes.source.messages(ctx, r, x)
+	if err != nil {
+		e.unread = err
+		return "can't be read", nil
+	}
+	if len(messages) == 0 {
+		messages = grpc.Messages(x, nil)
+	}
+	return "", calls.WriteCall(x, messagesJSON(callMessages(e.names, r.Path, messages)))
 }
 
 // report goes to the terminal beside the file, which may be standard output.

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,6 +19,7 @@ import (
 
 	"tapedeck/archiver/tapes"
 	"tapedeck/capture"
+	"tapedeck/cli/formats"
 	"tapedeck/events"
 	"tapedeck/internal/service"
 	"tapedeck/wire/grpc"
@@ -124,7 +127,7 @@ func callTape(t *testing.T, folder string) events.ID {
 	}
 	head := []*events.Field{{Name: []byte("content-type"), Value: []byte("application/grpc")}}
 	x := &events.Exchange{Id: id[:], Protocol: grpc.Name, Connection: &events.Connection{Id: connection[:]},
-		Request:  &events.Request{Method: "POST", Target: "/grpc.health.v1.Health/Check", Version: "HTTP/2.0", Headers: head, Body: body("\x00\x00\x00\x00\x06\x0a\x04cart")},
+		Request:  &events.Request{Method: "POST", Target: "/grpc.health.v1.Health/Check", Version: "HTTP/2.0", FirstByte: at.UnixNano(), Headers: head, Body: body("\x00\x00\x00\x00\x06\x0a\x04cart")},
 		Response: &events.Response{Status: "200", Version: "HTTP/2.0", Headers: head, Body: body("\x00\x00\x00\x00\x02\x08\x01")}}
 	b := events.NewBuilder(at)
 	entry := &events.Entry{Id: id[:], Time: uint64(at.UnixNano()), Path: x.Request.Target, Status: "OK"}
@@ -204,5 +207,46 @@ func TestListShowsOperations(t *testing.T) {
 		if got := listedPath(&events.Row{Path: "/graphql", Template: template}); got != want {
 			t.Errorf("%s: got %q, want %q", template, got, want)
 		}
+	}
+}
+
+// A HAR file has calls as the HTTP/2 that they are, with named messages beside,
+// and is imported again.
+func TestExportNamesTheFieldsOfCalls(t *testing.T) {
+	folder, data := t.TempDir(), t.TempDir()
+	callTape(t, folder)
+	set := &descriptorpb.FileDescriptorSet{File: []*descriptorpb.FileDescriptorProto{protodesc.ToFileDescriptorProto(grpc_health_v1.File_grpc_health_v1_health_proto)}}
+	if err := grpc.WriteSet(capture.DescriptorsFolder(data), set); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "calls.har")
+	env, _ := captured()
+	if err := (&exportCommand{Flags: service.Flags{Archive: folder, Data: data}, Limit: 10, Output: file}).Run(t.Context(), env); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"json":{"service":"cart"}`, `"json":{"status":"SERVING"}`, `"text":"AAAAAAYKBGNhcnQ="`} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("no %s in\n%s", want, b)
+		}
+	}
+	again := 0
+	imported, err := capture.NewImport(capture.Config{Service: "shop"}, capture.Deps{Data: data}, func(*events.Workload, events.ID, []byte) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for x, err := range formats.Read(formats.HAR, file, bytes.NewReader(b), formats.Options{}) {
+		if again++; err != nil || x.Protocol != grpc.Name || string(x.Request.Body.Data) != "\x00\x00\x00\x00\x06\x0a\x04cart" {
+			t.Errorf("read again: %v, %v", x, err)
+		}
+		if err := imported.Add(x); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := imported.End(); err != nil || again != 1 || imported.Counts().Taped != 1 {
+		t.Errorf("%d exchanges are read again, %d taped, %v, want 1", again, imported.Counts().Taped, err)
 	}
 }

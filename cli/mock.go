@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 
 	"tapedeck/internal/service"
@@ -111,12 +112,14 @@ func (m *mocks) stop() error {
 }
 
 // variables are the environment of the program whose calls are mocked: the
-// proxy that answers for all, and where each dependency is mocked.
+// proxy that answers for all, and where each dependency is mocked. The proxy
+// answers for those addresses, too.
 func (m *mocks) variables() []string {
 	var variables []string
 	for _, a := range m.server.Addresses() {
 		if a.Dependency == "" {
 			variables = append(variables, proxyVariables(a.Address)...)
+			variables = append(variables, javaVariable(javaProxy(a.Address, false), os.Getenv("JAVA_TOOL_OPTIONS")))
 			continue
 		}
 		variables = append(variables, mockVariable(a.Dependency)+"="+a.Address)

@@ -28,7 +28,6 @@ const (
 func formOf(contentType string, first []byte) bodyForm {
 	kind, _, _ := strings.Cut(strings.ToLower(contentType), ";")
 	kind = strings.TrimSpace(kind)
-	begin := firstByte(first)
 	switch {
 	case strings.HasPrefix(kind, "application/grpc"):
 		return formGRPC
@@ -40,9 +39,9 @@ func formOf(contentType string, first []byte) bodyForm {
 		return formMultipart
 	case strings.Contains(kind, "protobuf"):
 		return formProtobuf
-	case (kind == "" || kind == "text/plain") && (begin == '{' || begin == '['):
+	case (kind == "" || kind == "text/plain") && opensJSON(first):
 		return formJSON
-	case strings.HasSuffix(kind, "xml"), strings.HasPrefix(kind, "text/html"), kind == "" && begin == '<':
+	case strings.HasSuffix(kind, "xml"), strings.HasPrefix(kind, "text/html"), kind == "" && firstByte(first) == '<':
 		return formXML
 	case strings.HasPrefix(kind, "text/"), strings.Contains(kind, "javascript"), strings.Contains(kind, "yaml"), strings.Contains(kind, "graphql"), strings.Contains(kind, "sql"):
 		return formText
@@ -52,6 +51,20 @@ func formOf(contentType string, first []byte) bodyForm {
 		return formProtobuf
 	}
 	return formBytes
+}
+
+// opensJSON says that a text begins as an object or array does: settings begin
+// with a section in brackets.
+func opensJSON(first []byte) bool {
+	first = bytes.TrimLeft(first, " \t\r\n\ufeff")
+	if len(first) == 0 || first[0] != '{' && first[0] != '[' {
+		return false
+	}
+	next := firstByte(first[1:])
+	if first[0] == '{' {
+		return next == 0 || next == '"' || next == '}'
+	}
+	return next == 0 || strings.IndexByte("{[]\"-0123456789tfn", next) >= 0
 }
 
 func looksLikeText(first []byte) bool {
@@ -95,7 +108,8 @@ func (e *Engine) Body(x *events.Exchange, side events.Side, first []byte) *Body 
 	}
 	ok := e.guard(func() {
 		b.marks.earlier(x, prefix)
-		b.walker = e.walker(b, scope{view: e.view(x), marks: &b.marks}, x, headers, first)
+		b.marks.view = e.view(x)
+		b.walker = e.walker(b, scope{view: b.marks.view, marks: &b.marks}, x, headers, first)
 	})
 	if !ok {
 		b.breakOff()
@@ -131,6 +145,9 @@ func newJSON(s scope) *jsonBody {
 }
 
 func (s scope) walkerOf(kind, grpcCoding string, first []byte, unknown Unknown) walker {
+	if order := wideOrder(kind, first); order != nil && unknown == ScanUnknown {
+		return &wholeBody{scope: s, redact: s.wide(order, kind), strict: true}
+	}
 	switch form := formOf(kind, first); form {
 	case formJSON:
 		return newJSON(s)
@@ -172,7 +189,11 @@ func (s scope) whole(form bodyForm, kind, grpcCoding string) func([]byte) ([]byt
 			out, _ = s.field2(0, body, 0)
 		case formGRPC:
 			s.at = inGRPC
-			out, _, ok = s.grpc(body, grpcCoding, func(message []byte) ([]byte, bool) { return s.payload(kind, message) })
+			inner := func(message []byte) ([]byte, bool) { return s.payload(kind, message) }
+			if strings.HasPrefix(kind, "application/grpc-web-text") {
+				return s.grpcText(body, grpcCoding, inner)
+			}
+			out, _, ok = s.grpc(body, grpcCoding, inner)
 			return out, ok
 		}
 		return out, true

@@ -21,6 +21,7 @@ const (
 	signKey   // a letter that known keys have at a known place
 	signColon // a URL, or a name before a value
 	signEqual // a name before a value
+	signQuote // the same in SQL
 	signPercent
 )
 
@@ -33,7 +34,7 @@ func init() {
 	for _, c := range []byte("JI_-~") {
 		sign[c] = signKey
 	}
-	sign['+'], sign['@'], sign[':'], sign['='], sign['%'] = signPlus, signAt, signColon, signEqual, signPercent
+	sign['+'], sign['@'], sign[':'], sign['='], sign['%'], sign['\''] = signPlus, signAt, signColon, signEqual, signPercent, signQuote
 }
 
 const shortest = 6 // of what detectors find: "a@b.cd"
@@ -70,6 +71,8 @@ func (d *detector) next(i int) (m match, ok bool) {
 			m = d.colon(i)
 		case signEqual:
 			m = d.named(i)
+		case signQuote:
+			m = d.quoted(i)
 		case signPercent:
 			d.percent = true
 		}
@@ -80,6 +83,29 @@ func (d *detector) next(i int) (m match, ok bool) {
 		i = to
 	}
 	return match{}, false
+}
+
+// mayHold says that a name is long enough to hold a secret, or has signs of one:
+// most are neither, and need no look.
+func mayHold[T ~string | ~[]byte](name T) bool {
+	digits, run := 0, 0
+	for i := range len(name) {
+		switch c := name[i]; {
+		case isDigit(c):
+			digits++
+			run++
+		case isWord(c) || c == '_' || c == '-':
+			run++
+		case c == '@' || c == '=' || c == '+':
+			return true
+		default:
+			run = 0
+		}
+		if run == 20 || digits == 8 {
+			return true
+		}
+	}
+	return false
 }
 
 func isDigit(c byte) bool { return c-'0' <= 9 }
@@ -275,6 +301,9 @@ func (d *detector) email(i int) (m match) {
 	}
 	if bytes.HasSuffix(d.text[:to], []byte(wire.RedactedDomain)) && to-i == len(wire.RedactedDomain) {
 		return m
+	}
+	if from > 0 && d.text[from-1] == '@' && string(d.text[from-1:i]) == wire.RedactedDomain {
+		return m // what stood behind an address that was replaced
 	}
 	if d.binary && !isSureEmail(d.text[from:i], d.text[i+1:to]) {
 		return m

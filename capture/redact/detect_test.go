@@ -2,7 +2,6 @@ package redact
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -187,37 +186,5 @@ func TestEqualInEveryPlace(t *testing.T) {
 				t.Errorf("%s: %s does not end with %s", place, got, token)
 			}
 		}
-	}
-}
-
-// TestDictionary: who has no key can't find a value by trying all there are.
-func TestDictionary(t *testing.T) {
-	e := New(testKey(t))
-	stored := map[string]bool{}
-	for i := range 500 {
-		for _, secret := range []string{fmt.Sprintf("123-%02d-%04d", 1+i%99, 1+i), fmt.Sprintf("user%d@example.com", i)} {
-			out, _ := redactBody(t, e, "text/plain", secret, nil)
-			token := string(out)
-			stored[token] = true
-			if at := strings.LastIndexByte(strings.TrimSuffix(token, wire.RedactedDomain), '_'); at > 0 {
-				stored[token[at+1:at+33]] = true // the hash itself
-			}
-		}
-	}
-	var other [32]byte
-	guess := newKey(other[:])
-	try := func(secret string, class Class) {
-		plain := sha256.Sum256([]byte(secret))
-		if stored[secret] || stored[hex.EncodeToString(plain[:16])] || class == Email && stored[string(guess.shaped(class, []byte(secret)))] {
-			t.Fatalf("%s is found", secret)
-		}
-	}
-	for group := 1; group < 100; group++ {
-		for n := 1; n < 10000; n += 97 {
-			try(fmt.Sprintf("123-%02d-%04d", group, n), SSN)
-		}
-	}
-	for i := range 10_000 {
-		try(fmt.Sprintf("user%d@example.com", i), Email)
 	}
 }

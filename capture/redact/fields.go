@@ -16,6 +16,9 @@ func (s scope) fields(fields []*events.Field) {
 			continue
 		}
 		s.marks.name, s.marks.place = f.Name, nil
+		if s.full && mayHold(f.Name) {
+			f.Name, _, _ = s.find(f.Name)
+		}
 		if value := s.field(f.Name, f.Value); !bytes.Equal(value, f.Value) {
 			f.Value = value
 			s.marks.add(s.classes[Credential])
@@ -23,7 +26,8 @@ func (s scope) fields(fields []*events.Field) {
 	}
 }
 
-// plainFields hold nothing of anybody.
+// plainFields hold nothing of anybody by their names: only what looks like a
+// secret is one.
 var plainFields = map[string]bool{}
 
 func init() {
@@ -39,18 +43,19 @@ func init() {
 func (s scope) field(name, value []byte) []byte {
 	switch {
 	case plainFields[string(name)]:
-		return value
+		return s.plain(value)
 	case is(name, "Authorization"), is(name, "Proxy-Authorization"):
 		return s.authorization(value)
 	case is(name, "Cookie"):
 		return s.cookies(value)
 	case is(name, "Set-Cookie"):
 		pair, _, _ := bytes.Cut(value, []byte(";"))
-		return append(s.cookie(pair), value[len(pair):]...)
+		attributes, _ := s.text(value[len(pair):])
+		return append(s.cookie(pair), attributes...)
 	case is(name, "Location"), is(name, "Content-Location"), is(name, "Referer"), is(name, "Link"), is(name, "Origin"), is(name, "Refresh"):
 		return s.address(value)
 	case is(name, "WWW-Authenticate"), is(name, "Proxy-Authenticate"), is(name, "Sec-WebSocket-Key"), is(name, "Content-Length"):
-		return value
+		return s.plain(value)
 	case len(name) > 4 && is(name[len(name)-4:], "-bin") && s.full:
 		return s.binary(name, value)
 	}
@@ -63,6 +68,25 @@ func (s scope) field(name, value []byte) []byte {
 	}
 	out, _ := scope{view: s.view, at: inHeader, marks: s.marks}.value(treat, value)
 	return out
+}
+
+// plain is the value of a plain field. The ids of a trace may look like
+// anything, and the boundary of parts must stay what it is in the body.
+func (s scope) plain(value []byte) []byte {
+	if len(value) < shortest || !s.full || isHexOnly(value) || bytes.HasPrefix(value, []byte("multipart/")) {
+		return value
+	}
+	out, _, _ := s.find(value)
+	return out
+}
+
+func isHexOnly(value []byte) bool {
+	for _, c := range value {
+		if unhex(c) < 0 && c != '-' {
+			return false
+		}
+	}
+	return len(value) == 55 // of a traceparent (W3C Trace Context)
 }
 
 // withoutX takes the X- off, and the vendor's name is no matter.
@@ -199,5 +223,8 @@ func (s scope) cookie(pair []byte) []byte {
 		}
 	}
 	value = bytes.TrimSpace(value)
+	if s.full && mayHold(name) {
+		name, _, _ = s.find(name)
+	}
 	return append(append(bytes.Clone(name), '='), s.key.replace(treat, value)...)
 }

@@ -29,6 +29,9 @@ func (s scope) pairs(text []byte) (out []byte, same bool) {
 func (s scope) pair(pair []byte) (out []byte, same bool) {
 	name, value, ok := bytes.Cut(pair, []byte("="))
 	if !ok {
+		if s.marks != nil {
+			s.marks.name, s.marks.place = nil, nil
+		}
 		return s.plus(pair)
 	}
 	plain := unplus(name)

@@ -201,7 +201,9 @@ func (b *jsonBody) mark(c byte) {
 	case openByte:
 		b.push(c == '{')
 	case closeByte:
-		b.pop()
+		if t := b.top(); t == nil || t.object == (c == '}') { // else it closes nothing
+			b.pop()
+		}
 	case commaByte:
 		if t := b.top(); t != nil && t.object {
 			t.key, t.treatment = true, treatment{}
@@ -295,7 +297,7 @@ func (b *jsonBody) number(raw []byte) (out []byte, same bool) {
 		if b.look != nil && b.depth == 0 {
 			b.looked(raw)
 		}
-		if len(raw) < 12 || len(raw) > 19 || !b.detects(Card) {
+		if len(raw) < 12 || len(raw) > 19 || raw[0] == '-' || !b.detects(Card) {
 			return raw, true
 		}
 		d := detector{view: b.view, text: raw}

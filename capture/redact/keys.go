@@ -160,6 +160,26 @@ func (d *detector) named(i int) (m match) {
 	return d.value(begin, class)
 }
 
+// quoted is a value in SQL: PASSWORD 'x', IDENTIFIED BY 'x'.
+func (d *detector) quoted(i int) (m match) {
+	if d.at(i-1) != ' ' {
+		return m
+	}
+	to := i - 1
+	from := to
+	for from > d.done && to-from < maxName && (isWord(d.text[from-1]) || d.text[from-1] == '_') {
+		from--
+	}
+	word := d.text[from:to]
+	if is(word, "by") && from >= len("identified ") && is(d.text[from-len("identified "):from-1], "identified") {
+		return d.value(i, Credential)
+	}
+	if len(word) < 3 || d.view.class(word) != Credential {
+		return m
+	}
+	return d.value(i, Credential)
+}
+
 // value reaches to its quote, else to a blank or a sign between values; a
 // scheme before it ("Bearer x") stays.
 func (d *detector) value(begin int, class Class) (m match) {

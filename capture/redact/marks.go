@@ -27,6 +27,7 @@ type Mark struct{ Place, Class, Action string }
 
 // marks gathers the marks of a part of an exchange.
 type marks struct {
+	view    *view         // that looks for secrets in names; nil: nothing does
 	base    string        // "request"; "" in a body
 	part    string        // "header"
 	name    []byte        // of what is looked at, in the part
@@ -51,8 +52,12 @@ func (m *marks) add(t treatment) {
 
 func (m *marks) put(class, action string) {
 	place := m.at()
-	for _, other := range m.list {
-		if other.Place == place && other.Class == class {
+	if m.has(place, class) {
+		return
+	}
+	if m.view != nil && m.view.full && mayHold(place) { // a name may be a secret
+		out, same, _ := scope{view: m.view}.find([]byte(place))
+		if place = string(out); !same && m.has(place, class) {
 			return
 		}
 	}
@@ -60,6 +65,15 @@ func (m *marks) put(class, action string) {
 		m.list = m.room[:0]
 	}
 	m.list = append(m.list, Mark{place, class, action})
+}
+
+func (m *marks) has(place, class string) bool {
+	for _, other := range m.list {
+		if other.Place == place && other.Class == class {
+			return true
+		}
+	}
+	return false
 }
 
 // at is the place of what is looked at. Names come from the wire.
@@ -94,12 +108,14 @@ func (m *marks) had() bool {
 // earlier are the places of x that begin with prefix and have a mark.
 func (m *marks) earlier(x *events.Exchange, prefix string) {
 	for _, r := range x.GetRedactions() {
-		if len(r.Place) >= len(prefix) && r.Place[:len(prefix)] == prefix {
-			if m.before == nil {
-				m.before = map[string]bool{}
-			}
-			m.before[r.Place[len(prefix):]] = true
+		place, ok := strings.CutPrefix(r.Place+".", prefix) // the body itself is without the point
+		if !ok {
+			continue
 		}
+		if m.before == nil {
+			m.before = map[string]bool{}
+		}
+		m.before[strings.TrimSuffix(place, ".")] = true
 	}
 	m.full = x.GetRedactionKeyId() != "" && len(x.GetRedactions()) >= MaxMarks && !onlyCredentials(x)
 }

@@ -29,15 +29,19 @@ func (e *Engine) Message(x *events.Exchange, m *events.Message) (data []byte, fo
 		}
 		all.earlier(x, side)
 		s := scope{view: e.view(x), marks: &all, at: inMessage}
-		out, ok = s.ofMessage(e, x, m)
+		all.view = s.view
+		if out, ok = s.ofMessage(e, x, m); !all.changed {
+			out = m.Data
+		}
+		if ok && int64(len(m.Data)) < m.Size && s.full {
+			out = untilCut(out)
+		}
 	})
 	switch {
 	case !done:
 		return nil, []Mark{metadataOnly}
 	case !ok:
 		return nil, []Mark{{"", "body", HashLength.String()}}
-	case !all.changed:
-		return m.Data, nil
 	}
 	return out, all.list
 }
@@ -46,6 +50,7 @@ func (s scope) ofMessage(e *Engine, x *events.Exchange, m *events.Message) (out 
 	kind, packed, _ := strings.Cut(m.Type, "+")
 	switch {
 	case m.Side == events.Side_RESPONSE && sse.Is(x.GetResponse().GetHeaders()):
+		s.phrase(&m.Type)
 		return s.event(m.Data), true
 	case strings.HasPrefix(events.HeaderValue(x.GetRequest().GetHeaders(), "content-type"), "application/grpc"):
 		return s.grpcMessage(x, m, packed)

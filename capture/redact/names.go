@@ -18,7 +18,7 @@ var names = map[Class][]string{
 	Credential: words(`password passwd passwort pass pwd passphrase passcode userpassword newpassword oldpassword currentpassword
 		confirmpassword passwordconfirmation pin otp totp onetimepassword onetimecode mfacode verificationcode secretanswer
 		credential credentials accountkey sharedaccesskey sharedaccesssignature connectionstring encryptionkey signingkey
-		masterkey webhooksecret cookie setcookie jsessionid phpsessid aspnetsessionid connectsid codeverifier`),
+		masterkey webhooksecret hubsignature hubsignature256 webhooksignature ocpapimsubscriptionkey cookie setcookie jsessionid phpsessid aspnetsessionid connectsid codeverifier`),
 	Card:      words(`pan cardnumber cardno ccnumber ccnum creditcard creditcardnumber debitcard primaryaccountnumber`),
 	CVV:       words(`cvv cvc cvv2 cvc2 csc cardcvv cardcvc cvvcode cvccode securitycode cardsecuritycode`),
 	IBAN:      words(`iban ibannumber bankaccount bankaccountnumber accountnumber`),
@@ -60,7 +60,7 @@ func plainName(name []byte) string {
 	n := 0
 	for _, c := range name[:min(len(name), maxName)] {
 		switch {
-		case c == '-' || c == '_' || c == '.' || c == ' ':
+		case c == '-' || c == '_' || c == '.' || c == ' ' || c == '[' || c == ']': // user[password]
 		case c >= 'A' && c <= 'Z':
 			plain[n] = c + 'a' - 'A'
 			n++

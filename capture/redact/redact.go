@@ -129,8 +129,12 @@ func (e *Engine) Head(x *events.Exchange) (changed bool) {
 
 func (e *Engine) head(x *events.Exchange, all *marks) {
 	s := scope{view: e.view(x), marks: all}
+	all.view = s.view
+	s.connection(x)
 	if r := x.Request; r != nil {
 		all.base = "request"
+		s.within("host", inHeader).host(&r.Host)
+		s.within("method", inHeader).phrase(&r.Method)
 		if target, same := s.target([]byte(r.Target)); !same {
 			r.Target = string(target)
 		}
@@ -139,9 +143,11 @@ func (e *Engine) head(x *events.Exchange, all *marks) {
 	}
 	all.base = "response"
 	for _, i := range x.Interim {
+		s.within("reason", inHeader).phrase(&i.Reason)
 		s.within("header", inHeader).fields(i.Headers)
 	}
 	if r := x.Response; r != nil {
+		s.within("reason", inHeader).phrase(&r.Reason)
 		s.within("header", inHeader).fields(r.Headers)
 		s.within("trailer", inHeader).fields(r.Trailers)
 	}

@@ -12,6 +12,9 @@ func (s scope) target(target []byte) (out []byte, same bool) {
 	if path2, kept := s.within("path", inPath).text(path); !kept {
 		path, same = path2, false
 	}
+	if path2, kept := s.segments(path); !kept {
+		path, same = path2, false
+	}
 	out = append(out, path...)
 	if hasQuery {
 		redacted, kept := s.within("query", inQuery).pairs(query)
@@ -25,6 +28,31 @@ func (s scope) target(target []byte) (out []byte, same bool) {
 		return target, true
 	}
 	return out, false
+}
+
+// segments opens those of a path that are base64.
+func (s scope) segments(path []byte) (out []byte, same bool) {
+	if !s.full {
+		return path, true
+	}
+	done := 0
+	for from := 0; from < len(path); {
+		to := len(path)
+		if n := bytes.IndexByte(path[from:], '/'); n >= 0 {
+			to = from + n
+		}
+		if segment := path[from:to]; len(segment) >= 8 && opensText(segment[:8]) {
+			if opened, kept := s.base64(segment); !kept {
+				out = append(append(out, path[done:from]...), opened...)
+				done = to
+			}
+		}
+		from = to + 1
+	}
+	if done == 0 {
+		return path, true
+	}
+	return append(out, path[done:]...), false
 }
 
 func (s scope) fragment(text []byte) (out []byte, same bool) {

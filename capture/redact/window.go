@@ -1,5 +1,7 @@
 package redact
 
+import "bytes"
+
 // overlap is how much of a text is looked at again with what follows it: a
 // value that comes in two pieces is found when it is no longer.
 const overlap = 4 << 10
@@ -54,4 +56,24 @@ func (b *textBody) close(dst []byte) []byte {
 	out, _ := b.look(b.held)
 	b.held = nil
 	return append(dst, out...)
+}
+
+// UntilCut leaves out the last value of a body that was cut off: half of one is
+// not known by its looks. rest is what Close returned.
+func (b *Body) UntilCut(rest []byte) []byte {
+	if !b.marks.view.full {
+		return rest
+	}
+	return untilCut(rest)
+}
+
+func untilCut(text []byte) []byte {
+	end := len(text)
+	for end > 0 && len(text)-end < overlap && bytes.IndexByte([]byte(" \t\r\n\"',;&<>=()[]{}"), text[end-1]) < 0 {
+		end--
+	}
+	for end > 0 && len(text)-end < overlap && (isDigit(text[end-1]) || bytes.IndexByte([]byte(" -.()+"), text[end-1]) >= 0) {
+		end-- // groups of digits
+	}
+	return text[:end]
 }

@@ -3,6 +3,8 @@ package redact
 import (
 	"bytes"
 	"html"
+	"regexp"
+	"strings"
 )
 
 // element is one that is open.
@@ -116,7 +118,7 @@ func (x *xmlText) tag(text []byte) int {
 		if len(x.stack) > 0 {
 			x.stack = x.stack[:len(x.stack)-1]
 		}
-		x.out = append(x.out, tag...)
+		x.copy(tag)
 		return n
 	}
 	name := tag[1:]
@@ -124,13 +126,13 @@ func (x *xmlText) tag(text []byte) int {
 	if end < 0 {
 		end = len(name)
 	}
-	if name = name[:end]; end == 0 {
-		x.out = append(x.out, tag...)
-		return n
+	if name = name[:end]; end == 0 { // less than
+		x.out = append(x.out, tag[0])
+		return 1
 	}
-	x.out = append(x.out, tag[:1+end]...)
+	x.copy(tag[:1+end])
 	if len(x.stack) < maxDepth && !void[string(name)] {
-		x.stack = append(x.stack, element{string(name), x.named(local(name), x.at)})
+		x.stack = append(x.stack, element{string(name), x.inner(local(name))})
 	}
 	x.attributes(tag[1+end:])
 	if selfClosing := tag[len(tag)-2] == '/'; selfClosing && !void[string(name)] && len(x.stack) > 0 {
@@ -138,6 +140,32 @@ func (x *xmlText) tag(text []byte) int {
 	}
 	return n
 }
+
+// copy copies a part of a tag, but for what is found in a name.
+func (x *xmlText) copy(name []byte) {
+	if !mayHold(name) {
+		x.out = append(x.out, name...)
+		return
+	}
+	out, same, _ := x.find(name)
+	x.out, x.changed = append(x.out, out...), x.changed || !same
+}
+
+// inner is what is done to the text of an element: one in an element that is
+// known by name may only wrap its value.
+func (x *xmlText) inner(name []byte) treatment {
+	treat := x.named(name, x.at)
+	if treat.class == None && isValueName(name) {
+		return x.content()
+	}
+	return treat
+}
+
+// fieldName is the name that a field of a form has, as an attribute.
+var fieldName = regexp.MustCompile(`(?i)[\s"']name\s*=\s*["']?([^"'\s>]+)`)
+
+// fieldValue are the attributes that hold a field's value.
+var fieldValue = map[string]bool{"value": true, "content": true}
 
 // void are HTML's elements without an end.
 var void = map[string]bool{"br": true, "hr": true, "img": true, "input": true, "link": true, "meta": true, "area": true, "base": true,
@@ -169,6 +197,12 @@ func local(name []byte) []byte {
 }
 
 func (x *xmlText) attributes(s []byte) {
+	var field treatment
+	if bytes.Contains(s, []byte("value")) || bytes.Contains(s, []byte("content")) {
+		if m := fieldName.FindSubmatch(s); m != nil {
+			field = x.named(m[1], x.at)
+		}
+	}
 	for len(s) > 0 {
 		i := bytes.IndexAny(s, `"'`)
 		if i < 0 {
@@ -182,7 +216,11 @@ func (x *xmlText) attributes(s []byte) {
 		name = name[bytes.LastIndexAny(name, " \t\r\n")+1:]
 		x.name = string(name)
 		x.out = append(x.out, s[:i+1]...)
-		x.put(s[i+1:i+1+n], x.named(local(name), x.at))
+		treat := x.named(local(name), x.at)
+		if treat.class == None && fieldValue[strings.ToLower(x.name)] {
+			treat = field
+		}
+		x.put(s[i+1:i+1+n], treat)
 		x.name = ""
 		x.out = append(x.out, s[i])
 		s = s[i+n+2:]

@@ -163,6 +163,11 @@ type Writer interface {
 	Close() error
 }
 
+// CallWriter is a Writer with room for the messages of gRPC's calls, as JSON.
+type CallWriter interface {
+	WriteCall(x *events.Exchange, messages any) error
+}
+
 // NewWriter begins a file. version is our own, for the file to name.
 func NewWriter(format string, w io.Writer, version string) (Writer, error) {
 	switch format {

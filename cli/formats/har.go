@@ -29,6 +29,7 @@ type harEntry struct {
 	ServerPort number          `json:"_serverPort,omitempty"`
 	ClientAddr string          `json:"_clientAddress,omitempty"`
 	ClientPort number          `json:"_clientPort,omitempty"`
+	Messages   any             `json:"_messages,omitempty"` // of a call of gRPC, ours
 	Own        json.RawMessage `json:"_tapedeck,omitempty"`
 }
 

@@ -41,21 +41,30 @@ func (h *harWriter) Write(x *events.Exchange) (string, error) {
 	if x.Request == nil || x.Protocol != "http" {
 		return x.Protocol + ": no HTTP", nil
 	}
+	return "", h.put(x, harEntryOf(x))
+}
+
+// WriteCall writes a call of gRPC as the HTTP/2 that it is, its messages beside.
+func (h *harWriter) WriteCall(x *events.Exchange, messages any) error {
 	e := harEntryOf(x)
-	var err error
+	e.Messages = messages
+	return h.put(x, e)
+}
+
+func (h *harWriter) put(x *events.Exchange, e *harEntry) (err error) {
 	if e.Own, err = ownPart(x); err != nil {
-		return "", fmt.Errorf("har: exchange %x: %w", x.Id, err)
+		return fmt.Errorf("har: exchange %x: %w", x.Id, err)
 	}
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(e); err != nil {
-		return "", fmt.Errorf("har: exchange %x: %w", x.Id, err)
+		return fmt.Errorf("har: exchange %x: %w", x.Id, err)
 	}
 	h.w.WriteString(h.comma + "\n") // errors of a bufio.Writer stick
 	_, err = h.w.Write(bytes.TrimRight(b.Bytes(), "\n"))
 	h.comma = ","
-	return "", err
+	return err
 }
 
 func (h *harWriter) Close() error {

@@ -11,11 +11,14 @@ need git git
 need java default-jdk-headless # runs a source file: e2e/programs
 need /usr/bin/python3 python3
 /usr/bin/python3 -c 'import requests' 2>/dev/null || missing="$missing python3-requests"
+/usr/bin/python3 -c 'import boto3' 2>/dev/null || missing="$missing python3-boto3"
 if [ "$(uname -s)" = Linux ] && [ "$(id -u)" = 0 ]; then # capture's transparent mode, in namespaces of the test
 	need ip iproute2
 	need nft nftables
 	need iptables iptables
 	need setpriv util-linux
+	need psql postgresql-client # behind the transparent mode: e2e/programs
+	/usr/bin/python3 -c 'import websockets' 2>/dev/null || missing="$missing python3-websockets"
 fi
 if grep -qs '^ID=debian' /etc/os-release; then # Ubuntu has it as a snap only
 	need chromium chromium

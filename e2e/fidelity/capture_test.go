@@ -31,10 +31,16 @@ func startCapture(t *testing.T, to string) *running {
 
 func startWith(t *testing.T, cfg capture.Config) *running {
 	t.Helper()
+	return startIn(t, t.TempDir(), cfg)
+}
+
+// startIn has a folder of its own for what it keeps.
+func startIn(t *testing.T, data string, cfg capture.Config) *running {
+	t.Helper()
 	cfg.Host, cfg.Service, cfg.Instance, cfg.DrainTimeout = "127.0.0.1", "shop", "test", time.Second
 	r := &running{t: t, registry: prometheus.NewRegistry(), done: make(chan error, 1)}
 	var err error
-	r.Service, err = capture.New(cfg, capture.Deps{Data: t.TempDir(), Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Register: r.registry})
+	r.Service, err = capture.New(cfg, capture.Deps{Data: data, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Register: r.registry})
 	if err != nil {
 		t.Fatal(err)
 	}

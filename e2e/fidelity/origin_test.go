@@ -24,22 +24,30 @@ type comparison struct {
 }
 
 // of compares one case.
-func (n *comparison) of(k *talk, direct string, through ...string) (faults error) {
+func (n *comparison) of(k *talk, direct string, through ...string) error {
+	var ways []dialer
+	for _, address := range through {
+		ways = append(ways, plainly(address))
+	}
+	return n.ways(k, plainly(direct), ways...)
+}
+
+func (n *comparison) ways(k *talk, direct dialer, through ...dialer) (faults error) {
 	n.cases.Add(1)
-	want := []outcome{k.with(direct)}
+	want := []outcome{k.by(direct)}
 	if end := want[0].End; end != "EOF" && end != "reset" {
 		return fmt.Errorf("%s: direct %v", k.name, want[0])
 	}
 	if want[0].Answer != "" {
 		n.answered.Add(1)
 	}
-	for _, address := range through {
-		got := k.with(address)
+	for _, way := range through {
+		got := k.by(way)
 		for i := 0; i < retries && !slices.Contains(want, got); i++ {
 			if i%2 == 0 {
-				want = append(want, k.slowly().with(direct))
+				want = append(want, k.slowly().by(direct))
 			} else {
-				want = append(want, k.with(direct))
+				want = append(want, k.by(direct))
 			}
 		}
 		if !slices.Contains(want, got) {

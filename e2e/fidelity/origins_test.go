@@ -43,12 +43,16 @@ func listenLocal(t *testing.T) *net.TCPListener {
 }
 
 func serveGo(t *testing.T, l *net.TCPListener, patience time.Duration) {
-	s := &http.Server{
+	s := goServer(patience)
+	go s.Serve(l)
+	t.Cleanup(func() { s.Close() })
+}
+
+func goServer(patience time.Duration) *http.Server {
+	return &http.Server{
 		Handler: http.HandlerFunc(answer), ErrorLog: log.New(io.Discard, "", 0),
 		ReadTimeout: patience, IdleTimeout: patience,
 	}
-	go s.Serve(l)
-	t.Cleanup(func() { s.Close() })
 }
 
 func answer(w http.ResponseWriter, r *http.Request) {

@@ -74,9 +74,14 @@ func (h *hear) ended() {
 // check lets k talk to the socket by way of address, and says what is not as
 // it would be without anything between them.
 func (s *socket) check(address string, k *talk, as script) error {
+	return s.checkBy(plainly(address), k, as)
+}
+
+// checkBy is check by another way than a plain connection.
+func (s *socket) checkBy(dial dialer, k *talk, as script) error {
 	deadline := time.Now().Add(patience)
 	s.l.SetDeadline(deadline)
-	c, err := net.Dial("tcp", address)
+	c, err := dial()
 	if err != nil {
 		return err
 	}

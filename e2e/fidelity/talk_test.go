@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"regexp"
 	"slices"
@@ -76,7 +75,12 @@ func (k *talk) slowly() *talk {
 
 // with talks to address.
 func (k *talk) with(address string) outcome {
-	c, err := net.Dial("tcp", address)
+	return k.by(plainly(address))
+}
+
+// by talks by another way than a plain connection.
+func (k *talk) by(dial dialer) outcome {
+	c, err := dial()
 	if err != nil {
 		return outcome{End: err.Error()}
 	}
@@ -92,7 +96,7 @@ func (k *talk) with(address string) outcome {
 			}
 		}
 		if k.end == finish {
-			c.(*net.TCPConn).CloseWrite()
+			c.(interface{ CloseWrite() error }).CloseWrite()
 		}
 	}()
 	got, err := io.ReadAll(c)

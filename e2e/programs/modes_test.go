@@ -62,7 +62,7 @@ func modes(t *testing.T, o *origin, rpc string) []mode {
 func TestEveryProtocolThroughEveryMode(t *testing.T) {
 	require(t, "curl")
 	grpcurl := "GRPCURL=" + tool.GRPCurl.Require(t)
-	o, rpc := newOrigin(t, http.HandlerFunc(echo)), healthServer(t)
+	o, rpc := newOrigin(t, http.HandlerFunc(echo)), healthServer(t, listen(t))
 	for _, m := range modes(t, o, rpc) {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
@@ -113,16 +113,11 @@ func (m *mode) paths() (all []string) {
 }
 
 // healthServer is a gRPC server with reflection, for grpcurl.
-func healthServer(t *testing.T) (port string) {
-	l, err := net.Listen("tcp", ":0")
-	if err != nil {
-		t.Fatal(err)
-	}
+func healthServer(t *testing.T, l net.Listener) (port string) {
 	s := grpc.NewServer()
 	grpc_health_v1.RegisterHealthServer(s, health.NewServer())
 	reflection.Register(s)
 	go s.Serve(l)
 	t.Cleanup(s.Stop)
-	_, port, _ = net.SplitHostPort(l.Addr().String())
-	return port
+	return portOf(l)
 }

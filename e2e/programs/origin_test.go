@@ -46,12 +46,18 @@ func newOrigin(t *testing.T, h http.Handler) *origin {
 	if _, err := net.LookupHost(name); err != nil {
 		t.Fatalf("the name of this machine must resolve: %v", err)
 	}
+	return newOriginAt(t, name, h, func() net.Listener { return listen(t) })
+}
+
+// newOriginAt is one of another name, which listens elsewhere.
+func newOriginAt(t *testing.T, name string, h http.Handler, listen func() net.Listener) *origin {
+	t.Helper()
 	dir := t.TempDir()
 	o := &origin{name: name, roots: filepath.Join(dir, "roots.pem"), cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem")}
 	certificate := o.certificate(t)
 	//lint:ignore SA1019 net/http can't be upgraded to h2c
-	o.plain = serve(t, h2c.NewHandler(h, &http2.Server{}), nil)
-	o.tls = serve(t, h, &tls.Config{Certificates: []tls.Certificate{certificate}})
+	o.plain = serve(t, listen(), h2c.NewHandler(h, &http2.Server{}), nil)
+	o.tls = serve(t, listen(), h, &tls.Config{Certificates: []tls.Certificate{certificate}})
 	return o
 }
 
@@ -72,12 +78,22 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "%s", body)
 }
 
-func serve(t *testing.T, h http.Handler, secure *tls.Config) (port string) {
+func listen(t *testing.T) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", ":0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return l
+}
+
+func portOf(l net.Listener) string {
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+func serve(t *testing.T, l net.Listener, h http.Handler, secure *tls.Config) (port string) {
+	t.Helper()
 	s := &http.Server{Handler: h, TLSConfig: secure, ErrorLog: log.New(io.Discard, "", 0), Protocols: new(http.Protocols)}
 	s.Protocols.SetHTTP1(true)
 	s.Protocols.SetHTTP2(true)
@@ -87,8 +103,7 @@ func serve(t *testing.T, h http.Handler, secure *tls.Config) (port string) {
 		go s.Serve(l)
 	}
 	t.Cleanup(func() { s.Close() })
-	_, port, _ = net.SplitHostPort(l.Addr().String())
-	return port
+	return portOf(l)
 }
 
 // certificate is one for the machine's name and loopback; it is written into

@@ -25,17 +25,25 @@ const callVariable = "TAPEDECK_TEST_CALL"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(callVariable) != "" {
-		if err := call(os.Args[1:]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
+		be(call(os.Args[1:]))
+	}
+	if os.Getenv(s3Variable) != "" {
+		be(useS3(context.Background()))
 	}
 	code := m.Run()
 	if binary, err := tapedeck(); err == nil {
 		os.RemoveAll(filepath.Dir(binary))
 	}
 	os.Exit(code)
+}
+
+// be ends as a program does.
+func be(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
 }
 
 func call(urls []string) error {
@@ -84,6 +92,13 @@ var tapedeck = sync.OnceValues(func() (string, error) {
 // and returns what it prints on stdout.
 func run(t *testing.T, variables []string, argv ...string) string {
 	t.Helper()
+	out, _ := runBoth(t, variables, argv...)
+	return out
+}
+
+// runBoth returns what it prints on stderr as well.
+func runBoth(t *testing.T, variables []string, argv ...string) (stdout, stderr string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
@@ -94,7 +109,7 @@ func run(t *testing.T, variables []string, argv ...string) string {
 	if err != nil {
 		t.Fatalf("%s: %v\n%s%s", strings.Join(argv, " "), err, out, &said)
 	}
-	return string(out)
+	return string(out), said.String()
 }
 
 func isProxyVariable(v string) bool {

@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -34,6 +35,8 @@ type Server struct {
 	Secret  string // secret access key
 	Root    string // its folder: each sub-folder is a bucket
 
+	cert, key string // files; "" without TLS
+
 	tool   string
 	state  string // where it keeps metadata
 	cmd    *exec.Cmd
@@ -44,7 +47,19 @@ type Server struct {
 // Start runs a server with these buckets in it.
 func Start(t testing.TB, buckets ...string) *Server {
 	t.Helper()
-	s := &Server{Access: random(10), Secret: random(20), Root: t.TempDir(), state: t.TempDir(), tool: tool.VersityGW.Require(t)}
+	return start(t, &Server{}, buckets)
+}
+
+// StartTLS runs one by TLS, with the certificate and key of these files. It
+// listens on all addresses of this machine: clients need one by name.
+func StartTLS(t testing.TB, cert, key string, buckets ...string) *Server {
+	t.Helper()
+	return start(t, &Server{cert: cert, key: key}, buckets)
+}
+
+func start(t testing.TB, s *Server, buckets []string) *Server {
+	t.Helper()
+	s.Access, s.Secret, s.Root, s.state, s.tool = random(10), random(20), t.TempDir(), t.TempDir(), tool.VersityGW.Require(t)
 	for _, name := range buckets {
 		if err := os.Mkdir(filepath.Join(s.Root, name), 0o755); err != nil {
 			t.Fatal(err)
@@ -64,7 +79,12 @@ func Start(t testing.TB, buckets ...string) *Server {
 }
 
 // Endpoint is the server's URL.
-func (s *Server) Endpoint() string { return "http://" + s.Address }
+func (s *Server) Endpoint() string {
+	if s.cert != "" {
+		return "https://" + s.Address
+	}
+	return "http://" + s.Address
+}
 
 // URL names a bucket and prefix of this server as --archive does.
 func (s *Server) URL(bucket, prefix string) string {
@@ -81,8 +101,13 @@ func (s *Server) Setenv(t testing.TB) {
 // Run starts a stopped server again, at the same address with the same content.
 func (s *Server) Run(ctx context.Context) error {
 	s.output.Reset()
-	s.cmd = exec.Command(s.tool, "--port", s.Address, "--region", Region, "--health", "/healthz",
-		"--keep-alive", "--quiet", "posix", "--sidecar", s.state, s.Root)
+	listen := []string{"--port", s.Address}
+	if s.cert != "" {
+		_, port, _ := net.SplitHostPort(s.Address)
+		listen = []string{"--port", ":" + port, "--cert", s.cert, "--key", s.key}
+	}
+	s.cmd = exec.Command(s.tool, append(listen, "--region", Region, "--health", "/healthz",
+		"--keep-alive", "--quiet", "posix", "--sidecar", s.state, s.Root)...)
 	s.cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY_ID="+s.Access, "ROOT_SECRET_ACCESS_KEY="+s.Secret)
 	s.cmd.Stdout, s.cmd.Stderr = &s.output, &s.output
 	if err := s.cmd.Start(); err != nil {
@@ -130,8 +155,8 @@ func (s *Server) answers(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	req.Close = true
-	resp, err := http.DefaultClient.Do(req)
+	probe := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} // it is asked whether it runs, nothing else
+	resp, err := probe.RoundTrip(req)
 	if err != nil {
 		return false
 	}

@@ -34,6 +34,7 @@ type Proxy struct {
 	client    net.Conn
 	parser    parser
 	unread    []byte // of the client
+	ended     error  // of the client's side, once it was seen
 	buf       []byte
 	upstreams map[string]net.Conn
 }
@@ -124,6 +125,9 @@ func (p *Proxy) readHead() ([]byte, error) {
 }
 
 func (p *Proxy) read() error {
+	if p.ended != nil {
+		return p.ended
+	}
 	n, err := p.client.Read(p.buf)
 	p.unread = p.buf[:n]
 	if n > 0 {
@@ -198,25 +202,35 @@ func plain(c net.Conn) net.Conn {
 // exchange sends the body while it waits for the answer, which may come first.
 func (p *Proxy) exchange(upstream net.Conn, authority string, h *head) bool {
 	sent := make(chan error, 1)
+	var client *watch
 	if p.parser.state == inEnd {
 		p.parser.next(nil) // no body
+		client = p.watch(upstream)
 		sent <- nil
 	} else {
-		go func() { sent <- p.sendBody(upstream) }()
+		go func() {
+			err := p.sendBody(upstream)
+			if err == nil {
+				client = p.watch(upstream)
+			}
+			sent <- err
+		}()
 	}
 	a := &proxyAnswer{method: string(h.first), to: p.client, from: upstream}
 	a.parser.strict = true
 	keep, switched := a.relay()
+	if !keep && !switched {
+		p.drop(authority)
+	}
+	err := p.bodySent(sent)
+	client.stop()
 	if switched {
-		if p.bodySent(sent) == nil {
+		if err == nil {
 			p.splice(upstream)
 		}
 		return false
 	}
-	if !keep {
-		p.drop(authority)
-	}
-	if err := p.bodySent(sent); err != nil {
+	if err != nil {
 		if p.parser.err != nil && !a.begun {
 			WriteRefusal(p.client, http.StatusBadRequest, err.Error())
 		}
