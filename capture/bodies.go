@@ -22,6 +22,7 @@ type longBody struct {
 	side   events.Side
 	redact *redact.Body // nil: as it is
 	mac    hash.Hash    // of the original; nil without a key
+	key    string       // its id
 	limit  int64        // bytes of the original that are kept
 	seen   int64        // bytes of the original
 	taken  int64        // of them, so far, that are kept
@@ -36,9 +37,8 @@ var parts = sync.Pool{New: func() any { b := make([]byte, 0, partSize); return &
 
 // beginLong begins with the inline part, which the dissector has kept whole.
 func (s *sink) beginLong(u *underway, side events.Side) *longBody {
-	body := bodyOf(u.x, side)
-	b := &longBody{sink: s, id: u.x.Id, side: side, limit: s.recorder.limit(), mac: s.recorder.redactor.MAC(),
-		redact: s.recorder.redactor.Body(u.x, side, body.Data)}
+	body, e := bodyOf(u.x, side), s.engine(u)
+	b := &longBody{sink: s, id: u.x.Id, side: side, limit: s.recorder.limit(), mac: e.MAC(), key: e.KeyID(), redact: e.Body(u.x, side, body.Data)}
 	b.write(body.Data)
 	return b
 }
@@ -87,7 +87,7 @@ func (b *longBody) flush() {
 	}
 	n := int64(len(b.part))
 	part := &events.Part{ExchangeId: b.id, Side: b.side, Offset: int64(len(b.inline)) + b.stored, Data: b.part}
-	if ref := b.sink.recorder.addPart(part); ref != nil {
+	if ref := b.sink.recorder.addPart(part, b.key); ref != nil {
 		b.parts = append(b.parts, ref)
 		b.stored += n
 	} else {
@@ -140,15 +140,16 @@ func (b *longBody) end(body *events.Body) {
 
 // endBodies redacts the bodies of x, cuts them to the limit and marks places.
 func (s *sink) endBodies(u *underway, x *events.Exchange) {
-	s.endBody(u.bodies[events.Side_REQUEST], x, events.Side_REQUEST)
+	e := s.engine(u)
+	s.endBody(e, u.bodies[events.Side_REQUEST], x, events.Side_REQUEST)
 	if x.Response != nil {
-		s.endBody(u.bodies[events.Side_RESPONSE], x, events.Side_RESPONSE)
+		s.endBody(e, u.bodies[events.Side_RESPONSE], x, events.Side_RESPONSE)
 	} else {
 		u.bodies[events.Side_RESPONSE].discard()
 	}
 }
 
-func (s *sink) endBody(long *longBody, x *events.Exchange, side events.Side) {
+func (s *sink) endBody(e *redact.Engine, long *longBody, x *events.Exchange, side events.Side) {
 	body := bodyOf(x, side)
 	if body == nil {
 		return
@@ -159,7 +160,7 @@ func (s *sink) endBody(long *longBody, x *events.Exchange, side events.Side) {
 		return
 	}
 	original := body.Data
-	r := s.recorder.redactor.Body(x, side, original)
+	r := e.Body(x, side, original)
 	if r != nil {
 		s.scratch = r.Close(r.Write(s.scratch[:0], original))
 		switch {
@@ -167,7 +168,7 @@ func (s *sink) endBody(long *longBody, x *events.Exchange, side events.Side) {
 			body.Data, body.Kept, body.Parts = nil, 0, nil
 			r.Mark(x, side)
 		case r.Changed():
-			s.replace(x, side, body)
+			s.replace(e, x, side, body)
 			r.Mark(x, side)
 		}
 	}
@@ -176,13 +177,13 @@ func (s *sink) endBody(long *longBody, x *events.Exchange, side events.Side) {
 		body.Data, body.Kept, body.Parts = body.Data[:limit], limit, nil
 	}
 	if changed := r != nil && r.Changed(); changed || body.Kept < body.Size && len(original) > 0 {
-		body.Hmac = s.sum(original)
+		body.Hmac = sum(e, original)
 	}
 }
 
 // replace puts the redacted body (in scratch) into the exchange. Tokens are
 // longer than most values: what no longer fits inline becomes a part.
-func (s *sink) replace(x *events.Exchange, side events.Side, body *events.Body) {
+func (s *sink) replace(e *redact.Engine, x *events.Exchange, side events.Side, body *events.Body) {
 	grown := int64(len(s.scratch) - len(body.Data))
 	body.Size, body.Kept = body.Size+grown, body.Kept+grown
 	if cut := int64(len(s.scratch)) - s.recorder.limit(); cut > 0 {
@@ -192,15 +193,15 @@ func (s *sink) replace(x *events.Exchange, side events.Side, body *events.Body) 
 		body.Data = bytes.Clone(s.scratch)
 		return
 	}
-	rest := &longBody{sink: s, id: x.Id, side: side}
+	rest := &longBody{sink: s, id: x.Id, side: side, key: e.KeyID()}
 	rest.keep(s.scratch)
 	rest.flush()
 	body.Data, body.Parts, body.Kept = rest.inline, rest.parts, rest.kept
 	s.scratch = nil // large
 }
 
-func (s *sink) sum(original []byte) []byte {
-	mac := s.recorder.redactor.MAC()
+func sum(e *redact.Engine, original []byte) []byte {
+	mac := e.MAC()
 	if mac == nil {
 		return nil
 	}

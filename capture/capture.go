@@ -39,7 +39,9 @@
 // (spool). Copy behind its
 // bound: exchanges are dropped and counted (pressure). Dissector panics: what it
 // was reading is dropped and counted (panic), the connection goes on, and its
-// rest is recorded as bytes. Process
+// rest is recorded as bytes. Redaction rules can't be read, panic or take too
+// long: metadata is all that is recorded, counted, an alarm in the log and in
+// /status. Process
 // killed: its connections break; what was in memory is lost, at most five times
 // --tape-age of recording. Closed tapes and the counts outlive it (package
 // ledger): the next start with the same --data publishes them, and a last
@@ -66,7 +68,6 @@ import (
 
 	"tapedeck/capture/cause"
 	"tapedeck/capture/openapi"
-	"tapedeck/capture/redact"
 	"tapedeck/capture/spool"
 	"tapedeck/events"
 	"tapedeck/internal/service"
@@ -178,7 +179,7 @@ func (c *Config) templates() (wire.Templater, error) {
 // wire makes the parts behind the relay.
 func (s *Service) wire(deps Deps) error {
 	cfg := s.cfg
-	redactor, err := openRedactor(cfg, deps.Data)
+	redactor, err := openRedactor(cfg, deps.Data, s.log)
 	if err != nil {
 		return err
 	}
@@ -210,31 +211,6 @@ func (s *Service) wire(deps Deps) error {
 	p.workload, p.source = r.workload, "/tapedeck/capture/"+r.source.String()
 	s.recorder, s.publisher = r, p
 	return nil
-}
-
-func openRedactor(cfg Config, data string) (*redact.Engine, error) {
-	if cfg.RedactRules != "" && cfg.Redact != "on" {
-		return nil, service.Hint(fmt.Errorf("--redact-rules %s: rules say nothing with --redact %s", cfg.RedactRules, cfg.Redact), "leave one of the two out")
-	}
-	if cfg.Redact == "off" {
-		return nil, nil
-	}
-	setDefault(&cfg.RedactionKey, filepath.Join(data, "redaction.key"))
-	key, err := redact.OpenKey(cfg.RedactionKey)
-	if err != nil {
-		return nil, service.Hint(err, "name a file with --redaction-key FILE, or record unredacted with --redact off")
-	}
-	if cfg.Redact == "headers" {
-		return redact.NewHeaders(key), nil
-	}
-	if cfg.RedactRules == "" {
-		return redact.New(key), nil
-	}
-	rules, err := redact.LoadRules(cfg.RedactRules)
-	if err != nil {
-		return nil, service.Hint(err, "docs/redaction.md has the form of a rule file; nothing is recorded without the rules that were asked for")
-	}
-	return redact.NewWith(key, rules, cfg.workload()), nil
 }
 
 func (s *Service) panicked(p any) {

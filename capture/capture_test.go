@@ -64,6 +64,10 @@ func start(t testing.TB, cfg Config, deps Deps) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return run(t, s)
+}
+
+func run(t testing.TB, s *Service) *running {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{Service: s, t: t, cancel: cancel, done: make(chan error, 1)}
 	go func() { r.done <- s.Run(ctx) }()

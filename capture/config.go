@@ -48,8 +48,8 @@ type Config struct {
 	OnPressure   string        `name:"on-pressure" env:"TAPEDECK_ON_PRESSURE" default:"drop" enum:"drop,block" help:"When recording can't keep up: drop (and count) exchanges, or block the traffic."`
 	Buffer       Bytes         `name:"buffer" env:"TAPEDECK_BUFFER" default:"64MiB" placeholder:"SIZE" help:"Memory for relayed bytes that are not recorded yet, in all. Default: ${default}."`
 	Redact       string        `name:"redact" env:"TAPEDECK_REDACT" default:"on" enum:"on,headers,off" help:"Replace what is sensitive by tokens before anything is written: on, headers (credentials in headers, cookies, URLs and under token-like JSON keys only), or off. Default: ${default}."`
-	RedactRules  string        `name:"redact-rules" env:"TAPEDECK_REDACT_RULES" placeholder:"FILE" help:"Rules for --redact on, in YAML, beside those built in (docs/redaction.md)."`
-	RedactionKey string        `name:"redaction-key" placeholder:"FILE" help:"File of the redaction key, made at first use. Default: redaction.key in --data. The variable TAPEDECK_REDACTION_KEY wins."`
+	RedactRules  string        `name:"redact-rules" env:"TAPEDECK_REDACT_RULES" placeholder:"FILE" help:"Rules for --redact on, in YAML, beside those built in (docs/redaction.md). Read again when the file changes."`
+	RedactionKey string        `name:"redaction-key" placeholder:"FILE" help:"File of the redaction keys, made at first use and read again when it changes. Default: redaction.key in --data. The variable TAPEDECK_REDACTION_KEY wins."`
 	Spool        string        `name:"spool" env:"TAPEDECK_SPOOL" placeholder:"DIR" help:"Folder for tapes that can't be published. Default: spool in --data."`
 	SpoolSize    Bytes         `name:"spool-size" env:"TAPEDECK_SPOOL_SIZE" default:"1GiB" placeholder:"SIZE" help:"Bound of the spool; beyond it tapes are dropped and counted. Default: ${default}."`
 	SpoolDrop    string        `name:"spool-drop" env:"TAPEDECK_SPOOL_DROP" default:"newest" enum:"newest,oldest" help:"At the bound of the spool, drop the newest or the oldest tapes."`
@@ -59,6 +59,9 @@ type Config struct {
 	// Host is where a bare port listens: "127.0.0.1" in record, "" (all
 	// addresses) in capture.
 	Host string `kong:"-"`
+	// RulesOrNothing refuses rules that can't be read: a person waits for the
+	// answer. A service relays on, and records metadata.
+	RulesOrNothing bool `kong:"-"`
 	// IgnoreTraces hides trace headers from the search for causes: benchmarks
 	// compare what it finds with what they say.
 	IgnoreTraces bool `kong:"-"`

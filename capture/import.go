@@ -30,7 +30,8 @@ type PutTape func(w *events.Workload, tape events.ID, b []byte) error
 // and Protocols.
 func NewImport(cfg Config, deps Deps, put PutTape) (*Import, error) {
 	cfg = cfg.withDefaults()
-	redactor, err := openRedactor(cfg, deps.Data)
+	cfg.RulesOrNothing = true
+	redactor, err := openRedactor(cfg, deps.Data, deps.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +79,7 @@ func (i *Import) Add(x *events.Exchange) error {
 	}
 	peer := x.Connection.Client
 	if x.Direction == events.Direction_OUTBOUND {
-		peer = i.recorder.redactor.Host(x.Connection.Server)
+		peer = i.recorder.redactor.At(time.Now()).Host(x.Connection.Server)
 	}
 	s := &sink{recorder: i.recorder, protocol: p, info: x.Connection, peer: peer}
 	id := s.Begin(time.Unix(0, x.Request.FirstByte))
@@ -92,7 +93,7 @@ func (i *Import) Add(x *events.Exchange) error {
 			bodyOf(x, events.Side(side)).Hmac = m.hmac
 		}
 	}
-	i.recorder.redactor.Head(x)
+	s.engine(u).Head(x)
 	entry, endpoint := s.entry(x)
 	entry.Flags |= uint32(events.Flag_CLOCK)
 	if entry.TtfbUs < 0 {

@@ -22,6 +22,7 @@ type metrics struct {
 	caused        *prometheus.CounterVec // errors of clients, by reason
 	panics        prometheus.Counter
 	overflowed    prometheus.Counter
+	metadataOnly  prometheus.Counter
 	tapes         prometheus.Counter
 	tapeBytes     prometheus.Histogram
 	published     *prometheus.CounterVec // tapes, by way: fresh, spool
@@ -50,6 +51,7 @@ func newMetrics() *metrics {
 		caused:        counter("errors_caused_total", "Errors that a client had because of us.", "reason"),
 		panics:        single("dissector_panics_total", "Connections whose recording ended with a panic of a dissector."),
 		overflowed:    single("overflowed_total", "Exchanges recorded with the endpoint {overflow}, and announcements of them."),
+		metadataOnly:  single("metadata_only_total", "Exchanges of which only metadata is recorded: redaction had no rules, failed or took too long."),
 		tapes:         single("tapes_total", "Tapes closed."),
 		tapeBytes: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "tapedeck", Subsystem: "capture", Name: "tape_bytes", Help: "Size of closed tapes.",
 			Buckets: prometheus.ExponentialBuckets(1<<10, 4, 6)}),
@@ -67,7 +69,7 @@ func newMetrics() *metrics {
 	return m
 }
 
-func (m *metrics) register(r prometheus.Registerer, p *publisher, b *budget, redactor *redact.Engine) error {
+func (m *metrics) register(r prometheus.Registerer, p *publisher, b *budget, redactor *redact.Source) error {
 	if r == nil {
 		return nil
 	}
@@ -75,13 +77,26 @@ func (m *metrics) register(r prometheus.Registerer, p *publisher, b *budget, red
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "tapedeck", Subsystem: "capture", Name: name, Help: help}, f)
 	}
 	for _, c := range []prometheus.Collector{
-		m.exchanges, m.dropped, m.connections, m.relayed, m.refused, m.rejected, m.opened, m.passedThrough, m.caused, m.panics, m.overflowed, m.tapes, m.tapeBytes, m.published, m.spooled, m.latency, m.publishing,
+		m.exchanges, m.dropped, m.connections, m.relayed, m.refused, m.rejected, m.opened, m.passedThrough, m.caused, m.panics, m.overflowed, m.metadataOnly, m.tapes, m.tapeBytes, m.published, m.spooled, m.latency, m.publishing,
 		gauge("spool_bytes", "Size of the spool.", func() float64 { return float64(p.spool.Bytes()) }),
 		gauge("spool_tapes", "Tapes in the spool.", func() float64 { return float64(p.spool.Tapes()) }),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "tapedeck", Subsystem: "capture", Name: "redaction_failures_total", Help: "Bodies, messages and heads of which only metadata is kept because redaction failed or took too long."},
-			func() float64 { return float64(redactor.Failures()) }),
 		gauge("buffered_bytes", "Relayed bytes that are not dissected yet.", func() float64 { return float64(b.used.Load()) }),
 	} {
+		if err := r.Register(c); err != nil {
+			return err
+		}
+	}
+	return registerFailures(r, redactor)
+}
+
+// registerFailures counts by reason: bodies, messages and heads of which only
+// metadata is kept (panic, timeout), and versions of files that could not be
+// used (rules, keys).
+func registerFailures(r prometheus.Registerer, redactor *redact.Source) error {
+	for reason := range redactor.Failures() {
+		c := prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "tapedeck", Subsystem: "capture", Name: "redaction_failures_total",
+			Help: "Failures of redaction: panic and timeout cost an exchange all but its metadata; rules and keys are versions of files that could not be used.", ConstLabels: prometheus.Labels{"reason": reason}},
+			func() float64 { return float64(redactor.Failures()[reason]) })
 		if err := r.Register(c); err != nil {
 			return err
 		}

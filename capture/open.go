@@ -133,7 +133,7 @@ func (o *opening) secureUpstream(name string, protocols []string, version uint16
 	case errors.As(err, &unverified):
 		o.reason = passUnverified
 		if o.terms.passthrough.forNow(o.who.host, o.reason, now) {
-			o.log.Warn("the certificate of an upstream can't be verified: its connections are relayed as they are; --upstream-ca FILE names more roots", "host", o.recorder.redactor.Host(o.who.host), "error", err)
+			o.log.Warn("the certificate of an upstream can't be verified: its connections are relayed as they are; --upstream-ca FILE names more roots", "host", o.recorder.redactor.At(time.Now()).Host(o.who.host), "error", err)
 		}
 	}
 	return err
@@ -227,7 +227,7 @@ func (o *opening) silent() {
 }
 
 func (o *opening) remember(who visitor, reason string, now time.Time) {
-	o.log.Info("TLS is not opened from now on", "host", o.recorder.redactor.Host(who.host), "client", who.client, "reason", reason)
+	o.log.Info("TLS is not opened from now on", "host", o.recorder.redactor.At(time.Now()).Host(who.host), "client", who.client, "reason", reason)
 	if err := o.terms.passthrough.remember(who, reason, now); err != nil {
 		o.log.Warn("what is not opened is forgotten at the next start", "error", err)
 	}

@@ -3,7 +3,6 @@ package capture
 import (
 	"fmt"
 	"log/slog"
-	"strings"
 	"testing"
 	"time"
 
@@ -16,13 +15,10 @@ import (
 // BenchmarkRecording is what an exchange costs beyond being relayed: dissected,
 // redacted, described and written into a tape, without a socket or a broker.
 func BenchmarkRecording(b *testing.B) {
-	key, err := redact.ParseKey(strings.Repeat("0123456789abcdef", 4))
-	if err != nil {
-		b.Fatal(err)
-	}
+	key := redact.ThrowawayKey()
 	r := newRecorder(time.Now())
 	r.workload = &events.Workload{Cluster: "c", Namespace: "n", Service: "bench"}
-	r.redactor, r.maxBody, r.log, r.metrics = redact.New(key), 1<<20, slog.New(slog.DiscardHandler), newMetrics()
+	r.redactor, r.maxBody, r.log, r.metrics = redact.Fixed(redact.New(key)), 1<<20, slog.New(slog.DiscardHandler), newMetrics()
 	r.spooled = func() int { return 0 }
 	bytes := 0
 	r.publish = func(t *closedTape) { bytes += len(t.bytes) }

@@ -30,7 +30,7 @@ const (
 // that begins is taped, dropped for a reason, or open.
 type recorder struct {
 	workload  *events.Workload
-	redactor  *redact.Engine // nil: off
+	redactor  *redact.Source // nil: off
 	causes    *cause.Linker  // nil: off
 	maxBody   int64
 	age       time.Duration
@@ -46,6 +46,7 @@ type recorder struct {
 	source  events.ID
 	builder *events.Builder
 	since   time.Time // of the builder's first record
+	key     string    // id of the redaction key of what is in it, "" for none
 	last    time.Time // when a tape was closed
 	tapes   uint64    // closed
 	ended   bool
@@ -88,9 +89,12 @@ func (r *recorder) add(entry *events.Entry, endpoint *events.Endpoint, x *events
 		return
 	}
 	r.metrics.exchange(x.Direction, entry)
+	if x.OnlyMetadata() {
+		r.metrics.metadataOnly.Inc()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.room(len(x.Request.GetBody().GetData()) + len(x.Response.GetBody().GetData()))
+	r.room(len(x.Request.GetBody().GetData())+len(x.Response.GetBody().GetData()), x.RedactionKeyId)
 	if err := r.builder.AddExchange(entry, endpoint, x); err != nil {
 		r.log.Error("record exchange", "error", err)
 		r.drop(dropRecord, 1)
@@ -100,11 +104,12 @@ func (r *recorder) add(entry *events.Entry, endpoint *events.Endpoint, x *events
 	r.closeWhenFull()
 }
 
-// addOpen writes the entry of an open exchange and returns the tape that it is in.
-func (r *recorder) addOpen(entry *events.Entry, endpoint *events.Endpoint) events.ID {
+// addOpen writes the entry of an open exchange, redacted under the key of that
+// id, and returns the tape that it is in.
+func (r *recorder) addOpen(entry *events.Entry, endpoint *events.Endpoint, key string) events.ID {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.room(0)
+	r.room(0, key)
 	tape := r.builder.ID()
 	r.builder.AddOpen(entry, endpoint, nil)
 	r.closeWhenFull()
@@ -114,10 +119,10 @@ func (r *recorder) addOpen(entry *events.Entry, endpoint *events.Endpoint) event
 // addSegment writes a segment and, into the same tape, the open entry that
 // points at it. A tape has one open entry of an exchange at most: there is
 // none if the last one is in the same tape. nil says that it is not kept.
-func (r *recorder) addSegment(g *events.Segment, open *openEntry) (ref *events.RecordRef, opened bool) {
+func (r *recorder) addSegment(g *events.Segment, open *openEntry, key string) (ref *events.RecordRef, opened bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.room(proto.Size(g))
+	r.room(proto.Size(g), key)
 	due := open != nil && open.last != r.builder.ID()
 	if !due && len(g.Messages) == 0 {
 		return nil, false // it is only there to be pointed at
@@ -142,10 +147,10 @@ type openEntry struct {
 }
 
 // addPart writes body bytes; nil says that they are not kept.
-func (r *recorder) addPart(p *events.Part) *events.RecordRef {
+func (r *recorder) addPart(p *events.Part, key string) *events.RecordRef {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.room(len(p.Data))
+	r.room(len(p.Data), key)
 	ref, err := r.builder.AddPart(p)
 	if err != nil {
 		r.log.Error("record part", "error", err)
@@ -155,14 +160,19 @@ func (r *recorder) addPart(p *events.Part) *events.RecordRef {
 	return ref
 }
 
-// room closes the tape before a record that would make it too long.
-func (r *recorder) room(size int) {
+// room closes the tape before a record that would make it too long, or that
+// was redacted under another key than the rest: a tape has one.
+func (r *recorder) room(size int, key string) {
 	now := time.Now()
-	if !r.builder.Empty() && r.builder.Size()+size > events.TapeSize {
+	turned := key != "" && r.key != "" && key != r.key
+	if !r.builder.Empty() && (turned || r.builder.Size()+size > events.TapeSize) {
 		r.close(now, false)
 	}
 	if r.builder.Empty() {
 		r.since = now
+	}
+	if key != "" {
+		r.key = key
 	}
 }
 
@@ -212,11 +222,14 @@ func (r *recorder) end() {
 
 // close ends the tape, counts it and begins the next. Callers hold mu.
 func (r *recorder) close(now time.Time, last bool) {
-	b := r.builder
-	r.builder, r.last = events.NewBuilder(now), now
+	b, key := r.builder, r.key
+	if key == "" {
+		key = r.redactor.At(now).KeyID()
+	}
+	r.builder, r.key, r.last = events.NewBuilder(now), "", now
 	r.tapes++
 	h := &events.Header{
-		SourceId: r.source[:], Number: r.tapes, Workload: r.workload, RedactionKeyId: r.redactor.KeyID(),
+		SourceId: r.source[:], Number: r.tapes, Workload: r.workload, RedactionKeyId: key,
 		ClosedAt: now.UnixNano(), Counters: r.header(last), Last: last,
 	}
 	raw, err := b.Close(h)

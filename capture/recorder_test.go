@@ -102,7 +102,7 @@ func TestTapesStayBelowThePayloadBound(t *testing.T) {
 		n := i * 2600 % (events.BodyInline + 1)
 		x := &events.Exchange{Id: id[:], Request: &events.Request{Body: &events.Body{Data: random(n)}}, Response: &events.Response{Body: &events.Body{Data: random(events.BodyInline - n)}}}
 		r.add(&events.Entry{Id: id[:]}, &events.Endpoint{}, x)
-		r.addPart(&events.Part{ExchangeId: id[:], Data: random(n)})
+		r.addPart(&events.Part{ExchangeId: id[:], Data: random(n)}, "")
 	}
 	r.end()
 	if largest > 1<<20-64<<10 || largest < events.TapeSize/2 {

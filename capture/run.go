@@ -39,6 +39,7 @@ func (s *Service) Run(ctx context.Context) error {
 		background.Go(func() { s.reflect(watching, address) })
 	}
 	background.Go(func() { s.shareMemory(watching) })
+	background.Go(func() { s.watchRedaction(watching) })
 
 	err := s.accept(ctx)
 

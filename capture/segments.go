@@ -26,6 +26,7 @@ type messages struct {
 	marks    []redact.Mark     // of what was redacted
 	size     [3]int64          // what redaction added to the bodies' sizes
 	kept     [3]int64          // and, with the bound, to what is kept of them
+	broken   bool              // redaction failed: the exchange keeps its metadata
 }
 
 // Segment redacts messages and writes them. An exchange that is open for more
@@ -40,12 +41,14 @@ func (s *sink) Segment(id events.ID, g *events.Segment) *events.RecordRef {
 		u.messages = &messages{}
 	}
 	m := u.messages
-	size, kept := s.redactMessages(u, g.Messages)
+	now := time.Now()
+	e := s.recorder.redactor.At(now) // of the time: a stream may outlive many keys
+	size, kept := s.redactMessages(e, u, g.Messages)
 	for side := range m.size {
 		m.size[side] += size[side]
 	}
 	g.Previous = m.newest
-	ref := s.write(u, g, time.Now())
+	ref := s.write(e, u, g, now)
 	if ref == nil {
 		return nil
 	}
@@ -59,7 +62,7 @@ func (s *sink) Segment(id events.ID, g *events.Segment) *events.RecordRef {
 // stream has fallen silent behind the last one that was.
 func (s *sink) lead(u *underway, now time.Time) {
 	if m := u.messages; m.due(u, now) {
-		s.write(u, &events.Segment{ExchangeId: u.x.Id, Number: m.number, Previous: m.newest}, now)
+		s.write(s.recorder.redactor.At(now), u, &events.Segment{ExchangeId: u.x.Id, Number: m.number, Previous: m.newest}, now)
 	}
 }
 
@@ -69,14 +72,14 @@ func (m *messages) due(u *underway, now time.Time) bool {
 }
 
 // write writes a segment, with an open entry when one is due.
-func (s *sink) write(u *underway, g *events.Segment, now time.Time) *events.RecordRef {
+func (s *sink) write(e *redact.Engine, u *underway, g *events.Segment, now time.Time) *events.RecordRef {
 	m := u.messages
 	var open *openEntry
 	if m.due(u, now) {
-		entry, endpoint := s.openEntry(u, now)
+		entry, endpoint := s.openEntry(e, u, now)
 		open = &openEntry{entry, endpoint, m.openTape}
 	}
-	ref, opened := s.recorder.addSegment(g, open)
+	ref, opened := s.recorder.addSegment(g, open, e.KeyID())
 	if ref == nil {
 		return nil
 	}
@@ -91,11 +94,11 @@ func (s *sink) write(u *underway, g *events.Segment, now time.Time) *events.Reco
 
 // redactMessages redacts messages in place and cuts them to the bounds. It
 // returns by how much that changed the sizes of both sides, and what is kept.
-func (s *sink) redactMessages(u *underway, all []*events.Message) (size, kept [3]int64) {
+func (s *sink) redactMessages(e *redact.Engine, u *underway, all []*events.Message) (size, kept [3]int64) {
 	room := int64(maxSegment)
 	for _, m := range all {
 		before := int64(len(m.Data))
-		data, marks := s.recorder.redactor.Message(u.x, m)
+		data, marks := e.Message(u.x, m)
 		for _, found := range marks {
 			u.messages.mark(m.Side, found)
 		}
@@ -110,6 +113,10 @@ func (s *sink) redactMessages(u *underway, all []*events.Message) (size, kept [3
 
 // mark notes where something was redacted; marks of an exchange are few.
 func (m *messages) mark(side events.Side, found redact.Mark) {
+	if found.Action == events.MetadataOnly {
+		m.broken = true
+		return
+	}
 	found.Place = sideName(side) + ".message." + found.Place
 	if len(m.marks) < redact.MaxMarks && !slices.Contains(m.marks, found) {
 		m.marks = append(m.marks, found)
@@ -130,6 +137,9 @@ func (m *messages) end(x *events.Exchange) {
 	}
 	for _, found := range m.marks {
 		redact.Add(x, found)
+	}
+	if m.broken {
+		redact.KeepMetadata(x)
 	}
 	bodies := [3]*events.Body{events.Side_REQUEST: x.Request.GetBody(), events.Side_RESPONSE: x.Response.GetBody()}
 	for side, b := range bodies {

@@ -80,7 +80,7 @@ func (s *session) relaySecured(ctx context.Context, upstream *net.TCPConn, t *ta
 // connection is what is recorded of a connection to server.
 func (s *session) connection(now time.Time, server string) *events.Connection {
 	id := events.NewID(now)
-	c := &events.Connection{Id: id[:], Client: s.client.RemoteAddr().String(), Server: s.recorder.redactor.Host(server), OpenedAt: now.UnixNano()}
+	c := &events.Connection{Id: id[:], Client: s.client.RemoteAddr().String(), Server: s.recorder.redactor.At(time.Now()).Host(server), OpenedAt: now.UnixNano()}
 	if s.route.direction == events.Direction_OUTBOUND && s.route.upstream != "" && !s.route.transparent {
 		c.Listen = s.route.listen
 	}

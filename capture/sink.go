@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"tapedeck/capture/cause"
+	"tapedeck/capture/redact"
 	"tapedeck/events"
 	"tapedeck/wire"
 )
@@ -43,6 +44,7 @@ type underway struct {
 	id        events.ID
 	begun     time.Time
 	x         *events.Exchange // nil before its head is known
+	redactor  *redact.Engine   // of all of it but messages; nil: not needed yet, or off
 	bodies    [3]*longBody
 	announced bool
 	messages  *messages      // nil before the first segment
@@ -119,13 +121,22 @@ func (s *sink) finish(u *underway, x *events.Exchange) {
 	s.recorder.findCause(u, x)
 	s.endBodies(u, x)
 	u.messages.end(x)
-	s.recorder.redactor.Head(x)
+	s.engine(u).Head(x)
 	entry, endpoint := s.entry(x)
 	markCause(u, entry, endpoint)
 	if x.Response == nil {
 		entry.DurationUs = max(entry.DurationUs, time.Since(u.begun).Microseconds())
 	}
 	s.recorder.add(entry, endpoint, x)
+}
+
+// engine is what redacts u from the first of its bytes that is kept: a key that
+// turns meanwhile is for the next exchange.
+func (s *sink) engine(u *underway) *redact.Engine {
+	if u.redactor == nil {
+		u.redactor = s.recorder.redactor.At(time.Now())
+	}
+	return u.redactor
 }
 
 // Drop ends an exchange that can't be recorded.
@@ -153,8 +164,9 @@ func (s *sink) announce(now time.Time) {
 		switch m := u.messages; {
 		case u.x == nil || now.Sub(u.begun) < openAfter:
 		case m == nil && !u.announced:
-			entry, endpoint := s.openEntry(u, now)
-			u.announced, u.messages = true, &messages{openTape: s.recorder.addOpen(entry, endpoint)}
+			e := s.recorder.redactor.At(now)
+			entry, endpoint := s.openEntry(e, u, now)
+			u.announced, u.messages = true, &messages{openTape: s.recorder.addOpen(entry, endpoint, e.KeyID())}
 		case m != nil && m.newest != m.shown:
 			s.lead(u, now)
 		}
@@ -162,10 +174,10 @@ func (s *sink) announce(now time.Time) {
 }
 
 // openEntry is the index entry of an exchange that has not ended.
-func (s *sink) openEntry(u *underway, now time.Time) (*events.Entry, *events.Endpoint) {
+func (s *sink) openEntry(e *redact.Engine, u *underway, now time.Time) (*events.Entry, *events.Endpoint) {
 	s.recorder.findCause(u, u.x)
 	x := headOf(u.x)
-	s.recorder.redactor.Head(x)
+	e.Head(x)
 	entry, endpoint := s.entry(x)
 	markCause(u, entry, endpoint)
 	entry.DurationUs = now.Sub(u.begun).Microseconds()
@@ -201,6 +213,9 @@ func (s *sink) entry(x *events.Exchange) (*events.Entry, *events.Endpoint) {
 		p = s.rest
 	}
 	d := p.Describe(x)
+	if t := d.Endpoint.GetTemplate(); t != "" && x.Request != nil && x.OnlyMetadata() {
+		d.Path, x.Request.Target = t, t
+	}
 	e := &events.Entry{
 		Id: x.Id, Time: uint64(x.Request.FirstByte), Peer: s.peer, Path: d.Path, Status: d.Status, Class: d.Class,
 		RequestBytes: x.Request.Body.GetSize(), ResponseBytes: x.Response.GetBody().GetSize(),

@@ -467,10 +467,7 @@ func lastLines(r io.Reader) string {
 // TestASocketOfHours runs in the time of a bubble: a message a second for two
 // hours, looked at on the way as a reader of the archive would.
 func TestASocketOfHours(t *testing.T) {
-	key, err := redact.OpenKey(t.TempDir() + "/key")
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := redact.ThrowawayKey()
 	a, err := tapes.Open(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -481,7 +478,7 @@ func TestASocketOfHours(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		r, _ := testRecorder(time.Now())
-		r.redactor = redact.New(key)
+		r.redactor = redact.Fixed(redact.New(key))
 		var opens []events.Row
 		var end events.Row
 		r.publish = func(c *closedTape) {
@@ -598,12 +595,9 @@ func TestASocketOfHours(t *testing.T) {
 
 // TestSegmentsThatGrow: tokens are longer than what they stand for.
 func TestSegmentsThatGrow(t *testing.T) {
-	key, err := redact.OpenKey(t.TempDir() + "/key")
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := redact.ThrowawayKey()
 	r, _ := testRecorder(time.Now())
-	r.redactor = redact.New(key)
+	r.redactor = redact.Fixed(redact.New(key))
 	largest, kept, exchange := 0, int64(0), &events.Exchange{}
 	r.publish = func(c *closedTape) {
 		largest = max(largest, len(c.bytes))

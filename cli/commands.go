@@ -69,9 +69,11 @@ func Commands() []Command {
 			New: func() any { return new(redactCommand) },
 			Examples: []string{
 				"redact shop.har clean.har --rules rules.yaml  # HAR, GoReplay or pcap to HAR, curl or k6",
+				"redact .tapedeck clean --last  # the tapes of the last recording, into a new archive",
 				"redact test --rules rules.yaml --type application/json answer.json  # what becomes of one body",
 				"redact fill secrets.yaml accounts.txt  # which of your test accounts' values were recorded",
 				"redact scan shop.har  # rules for what is in it, with counts and no values",
+				"redact key rotate --at 2026-12-31T00:00:00Z  # a new key for tokens from then on",
 			}},
 		{Name: "up", Group: People, Help: "Every service in one process: a tapedeck for a team, or to try.",
 			New: func() any { return new(upCommand) },

@@ -68,7 +68,7 @@ func (c *recordCommand) Run(ctx context.Context, env *Env) error {
 // loopback, the service is called like the folder it is developed in, and the
 // TLS of a program that we start is opened: it gets our certificate to trust.
 func (c *recordCommand) fill(program bool) error {
-	c.Host = "127.0.0.1"
+	c.Host, c.RulesOrNothing = "127.0.0.1", true
 	if c.OutboundTLS == "" && program && slices.ContainsFunc(c.Outbound, func(o string) bool { return !strings.Contains(o, "=") }) {
 		c.OutboundTLS = "open"
 	}

@@ -2,39 +2,31 @@ package cli
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
 	"tapedeck/capture/redact"
 	"tapedeck/events"
-	"tapedeck/internal/service"
 	"tapedeck/scenariogen/scenario"
 )
 
 type redactFill struct {
 	Secrets string `arg:"" help:"File of secrets, as tapedeck scenario secrets writes it."`
 	Values  string `arg:"" default:"-" help:"File of values, one a line: those of your test accounts. - is standard input, the default."`
-	Data    string `placeholder:"DIR" env:"TAPEDECK_DATA" default:".tapedeck" help:"Folder of the redaction key."`
-	Key     string `name:"redaction-key" placeholder:"FILE" help:"File of the redaction key. Default: redaction.key in --data."`
+	keyFlags
 }
 
 // Run computes the tokens of values, which nobody can without the key, and
 // writes the values into the lines of those tokens.
 func (c *redactFill) Run(_ context.Context, env *Env) error {
-	path := cmp.Or(c.Key, filepath.Join(c.Data, "redaction.key"))
-	if _, err := os.Stat(path); err != nil && os.Getenv(redact.KeyVariable) == "" {
-		return service.Hint(fmt.Errorf("redact fill: %w", err), "name the key of the recording with --redaction-key FILE")
-	}
-	key, err := redact.OpenKey(path)
+	keys, err := c.openExisting()
 	if err != nil {
-		return err
+		return fmt.Errorf("redact fill: %w", err)
 	}
 	in := env.Stdin
 	if c.Values != "-" {
@@ -45,10 +37,15 @@ func (c *redactFill) Run(_ context.Context, env *Env) error {
 		defer f.Close()
 		in = f
 	}
-	known, engine := map[string]string{}, redact.New(key)
+	known, engines := map[string]string{}, []*redact.Engine{}
+	for _, key := range keys.All() {
+		engines = append(engines, redact.New(key))
+	}
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
-		tokensOf(engine, lines.Text(), known)
+		for _, e := range engines {
+			tokensOf(e, lines.Text(), known)
+		}
 	}
 	if err := lines.Err(); err != nil {
 		return fmt.Errorf("redact fill: read values: %w", err)

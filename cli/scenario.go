@@ -142,6 +142,9 @@ func printReady(env *Env, r *events.ScenarioReady) {
 	if r.Credentials > 0 {
 		fmt.Fprintf(w, "  a replay needs %s that redaction has replaced\n", plural(r.Credentials, "value"))
 	}
+	if r.Cuts > 0 {
+		fmt.Fprintf(w, "  %s\n", env.paint(yellow, plural(r.Cuts, "session")+" cut: scenario show says where"))
+	}
 }
 
 // nextOn is a command line on the same data folder.

@@ -76,6 +76,9 @@ func (c *scenarioShow) Run(ctx context.Context, env *Env) error {
 	for _, warning := range opened.Manifest().Warnings {
 		fmt.Fprintf(env.Stdout, "  %s %s\n", env.paint(yellow, "note:"), warning)
 	}
+	for _, c := range opened.Manifest().Cuts {
+		fmt.Fprintf(env.Stdout, "  cut: session %s begins where %s\n", short(c.Session), c.Reason)
+	}
 	for reason, n := range opened.Manifest().Skipped {
 		fmt.Fprintf(env.Stdout, "  left out: %s, %s\n", plural(n, "exchange"), reason)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"runtime/debug"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -74,7 +75,11 @@ func (c *captureCommand) Run(ctx context.Context, env *Env) error {
 }
 
 func (s *stack) capture(c capture.Config, metrics prometheus.Registerer) (*capture.Service, error) {
-	return capture.New(c, capture.Deps{JS: s.js, Data: s.Data, Log: s.log.With("service", "capture"), Register: metrics})
+	capturing, err := capture.New(c, capture.Deps{JS: s.js, Data: s.Data, Log: s.log.With("service", "capture"), Register: metrics})
+	if err == nil {
+		s.debug.Status(strings.TrimSpace("capture "+c.Service), capturing.Status)
+	}
+	return capturing, err
 }
 
 type scenariogenCommand struct {

@@ -69,6 +69,7 @@ type ScenarioReady struct {
 	Tests        int          `json:"tests"`
 	Sessions     int          `json:"sessions"`
 	Mocks        int          `json:"mocks"`
+	Cuts         int          `json:"cuts,omitempty"` // sessions that go on as others: the manifest says why
 	Dependencies []Dependency `json:"dependencies"`
 	From         time.Time    `json:"from,omitzero"`
 	To           time.Time    `json:"to,omitzero"`

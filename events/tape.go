@@ -116,8 +116,12 @@ type endpointKey struct {
 }
 
 // NewBuilder begins a tape at time now.
-func NewBuilder(now time.Time) *Builder {
-	return &Builder{id: NewID(now), buffers: spare.Get().(*buffers), endpoints: map[endpointKey]uint32{}}
+func NewBuilder(now time.Time) *Builder { return Rebuild(NewID(now)) }
+
+// Rebuild begins a tape that takes the place of the one with this id, in
+// another archive: the same exchanges, redacted afterwards.
+func Rebuild(id ID) *Builder {
+	return &Builder{id: id, buffers: spare.Get().(*buffers), endpoints: map[endpointKey]uint32{}}
 }
 
 // ID of the tape that is being built, for RecordRefs into it.
@@ -516,15 +520,32 @@ func (t *Tape) Record(block, position uint32) (*Record, error) {
 // first error.
 func (t *Tape) Records() iter.Seq2[*Record, error] {
 	return func(yield func(*Record, error) bool) {
+		for p, err := range t.Placed() {
+			if !yield(p.Record, err) {
+				return
+			}
+		}
+	}
+}
+
+// Placed is a record and where it lies.
+type Placed struct {
+	*Record
+	Block, Position uint32
+}
+
+// Placed reads all records as Records does, with their places.
+func (t *Tape) Placed() iter.Seq2[Placed, error] {
+	return func(yield func(Placed, error) bool) {
 		for i := range t.Index.Blocks {
 			raw, err := t.Block(uint32(i))
 			if err != nil {
-				yield(nil, err)
+				yield(Placed{}, err)
 				return
 			}
 			for position := 0; position < len(raw); {
 				r, end, err := recordAt(raw, position)
-				if !yield(r, err) || err != nil {
+				if !yield(Placed{r, uint32(i), uint32(position)}, err) || err != nil {
 					return
 				}
 				position = end

@@ -1419,19 +1419,20 @@ func (x *RecordRef) GetPosition() uint32 {
 
 // Exchange is one request with its response, or one stream.
 type Exchange struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Direction     Direction              `protobuf:"varint,2,opt,name=direction,proto3,enum=tapedeck.v1.Direction" json:"direction,omitempty"`
-	Protocol      string                 `protobuf:"bytes,3,opt,name=protocol,proto3" json:"protocol,omitempty"`
-	Connection    *Connection            `protobuf:"bytes,4,opt,name=connection,proto3" json:"connection,omitempty"`
-	Request       *Request               `protobuf:"bytes,5,opt,name=request,proto3" json:"request,omitempty"`
-	Response      *Response              `protobuf:"bytes,6,opt,name=response,proto3" json:"response,omitempty"` // absent: none came
-	Interim       []*Response            `protobuf:"bytes,7,rep,name=interim,proto3" json:"interim,omitempty"`   // 1xx, in order
-	Segments      []*RecordRef           `protobuf:"bytes,8,rep,name=segments,proto3" json:"segments,omitempty"` // in order; the body of an SSE answer is nothing but its messages, one behind the other
-	Failure       string                 `protobuf:"bytes,9,opt,name=failure,proto3" json:"failure,omitempty"`   // why there is no complete answer: "reset by peer", "refused", …
-	Redactions    []*Redaction           `protobuf:"bytes,10,rep,name=redactions,proto3" json:"redactions,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Id             []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Direction      Direction              `protobuf:"varint,2,opt,name=direction,proto3,enum=tapedeck.v1.Direction" json:"direction,omitempty"`
+	Protocol       string                 `protobuf:"bytes,3,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	Connection     *Connection            `protobuf:"bytes,4,opt,name=connection,proto3" json:"connection,omitempty"`
+	Request        *Request               `protobuf:"bytes,5,opt,name=request,proto3" json:"request,omitempty"`
+	Response       *Response              `protobuf:"bytes,6,opt,name=response,proto3" json:"response,omitempty"` // absent: none came
+	Interim        []*Response            `protobuf:"bytes,7,rep,name=interim,proto3" json:"interim,omitempty"`   // 1xx, in order
+	Segments       []*RecordRef           `protobuf:"bytes,8,rep,name=segments,proto3" json:"segments,omitempty"` // in order; the body of an SSE answer is nothing but its messages, one behind the other
+	Failure        string                 `protobuf:"bytes,9,opt,name=failure,proto3" json:"failure,omitempty"`   // why there is no complete answer: "reset by peer", "refused", …
+	Redactions     []*Redaction           `protobuf:"bytes,10,rep,name=redactions,proto3" json:"redactions,omitempty"`
+	RedactionKeyId string                 `protobuf:"bytes,11,opt,name=redaction_key_id,json=redactionKeyId,proto3" json:"redaction_key_id,omitempty"` // of its tokens and HMACs: it goes where its tape's header does not; empty: none
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Exchange) Reset() {
@@ -1532,6 +1533,13 @@ func (x *Exchange) GetRedactions() []*Redaction {
 		return x.Redactions
 	}
 	return nil
+}
+
+func (x *Exchange) GetRedactionKeyId() string {
+	if x != nil {
+		return x.RedactionKeyId
+	}
+	return ""
 }
 
 type Connection struct {
@@ -2205,7 +2213,7 @@ const file_events_tape_proto_rawDesc = "" +
 	"\tRecordRef\x12\x17\n" +
 	"\atape_id\x18\x01 \x01(\fR\x06tapeId\x12\x14\n" +
 	"\x05block\x18\x02 \x01(\rR\x05block\x12\x1a\n" +
-	"\bposition\x18\x03 \x01(\rR\bposition\"\xbf\x03\n" +
+	"\bposition\x18\x03 \x01(\rR\bposition\"\xe9\x03\n" +
 	"\bExchange\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x124\n" +
 	"\tdirection\x18\x02 \x01(\x0e2\x16.tapedeck.v1.DirectionR\tdirection\x12\x1a\n" +
@@ -2221,7 +2229,8 @@ const file_events_tape_proto_rawDesc = "" +
 	"\n" +
 	"redactions\x18\n" +
 	" \x03(\v2\x16.tapedeck.v1.RedactionR\n" +
-	"redactions\"\xbf\x01\n" +
+	"redactions\x12(\n" +
+	"\x10redaction_key_id\x18\v \x01(\tR\x0eredactionKeyId\"\xbf\x01\n" +
 	"\n" +
 	"Connection\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x16\n" +

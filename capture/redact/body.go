@@ -79,19 +79,17 @@ type walker interface {
 }
 
 // Body redacts one body that may come in pieces. It holds bounded memory
-// whatever it is fed. A panic and a time beyond maxWork cost the body, never
-// more: what has not been written yet never is.
+// whatever it is fed. A panic and a time beyond maxWork leave of its exchange
+// the metadata (Head): what has not been written yet never is.
 type Body struct {
 	engine *Engine
 	marks  marks
 	walker walker
 	coding string // that was taken off
 	failed bool
+	broken bool // it panicked or took too long, or there are no rules
 	work   time.Duration
 }
-
-// maxWork is how long one body may be worked on.
-const maxWork = 5 * time.Second
 
 // Body begins a body of x; first are its first bytes. It is nil when the body
 // is left as it is.
@@ -103,13 +101,19 @@ func (e *Engine) Body(x *events.Exchange, side events.Side, first []byte) *Body 
 	if side == events.Side_RESPONSE {
 		headers, prefix = x.GetResponse().GetHeaders(), "response.body."
 	}
-	v := e.view(x)
 	b := &Body{engine: e}
-	b.marks.earlier(x, prefix)
-	b.marks.view = v
-	s := scope{view: v, marks: &b.marks}
-	b.walker = e.walker(b, s, x, headers, first)
-	if b.walker == nil {
+	if e.shut || x.OnlyMetadata() {
+		b.breakOff()
+		return b
+	}
+	ok := e.guard(func() {
+		b.marks.earlier(x, prefix)
+		b.marks.view = e.view(x)
+		b.walker = e.walker(b, scope{view: b.marks.view, marks: &b.marks}, x, headers, first)
+	})
+	if !ok {
+		b.breakOff()
+	} else if b.walker == nil {
 		return nil
 	}
 	return b
@@ -305,19 +309,18 @@ func (b *Body) guard(dst []byte, do func() []byte) (out []byte) {
 	if b.failed {
 		return dst
 	}
-	out = dst
 	began := time.Now()
 	defer func() {
 		if p := recover(); p != nil {
 			out = dst
-			b.engine.failures.Add(1)
-			b.fail()
+			b.engine.failures.panicked(p)
+			b.breakOff()
 		}
 	}()
 	out = do()
-	if b.work += time.Since(began); b.work > maxWork {
-		b.engine.failures.Add(1)
-		b.fail()
+	if b.work += time.Since(began); !b.engine.inTime(b.work) {
+		b.breakOff()
+		return dst
 	}
 	return out
 }
@@ -326,6 +329,13 @@ func (b *Body) fail() {
 	b.failed = true
 	b.marks.name, b.marks.place, b.marks.part = nil, nil, ""
 	b.marks.put("body", HashLength.String())
+}
+
+// breakOff fails for a reason that says that the rest of the exchange can't be
+// trusted to redaction either.
+func (b *Body) breakOff() {
+	b.broken, b.failed = true, true
+	b.marks.list = nil
 }
 
 // Failed says that nothing of the body may be kept but its length and HMAC.

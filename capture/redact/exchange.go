@@ -1,7 +1,6 @@
 package redact
 
 import (
-	"crypto/rand"
 	"slices"
 	"strings"
 
@@ -21,6 +20,11 @@ func (e *Engine) Exchange(x *events.Exchange) {
 			continue
 		}
 		out := b.Close(b.Write(nil, body.Data))
+		if b.Changed() && len(body.Hmac) == 0 {
+			mac := e.MAC()
+			mac.Write(body.Data)
+			body.Hmac = mac.Sum(nil)
+		}
 		switch {
 		case b.Failed():
 			body.Data, body.Kept = nil, 0
@@ -35,9 +39,14 @@ func (e *Engine) Exchange(x *events.Exchange) {
 
 // Mark notes in x what was redacted of its body. A body whose coding was taken
 // off is stored without it, so its header does not speak of it either: the mark
-// does.
+// does. After one that broke off nothing else is looked through: Head leaves
+// the metadata.
 func (b *Body) Mark(x *events.Exchange, side events.Side) {
 	if b == nil {
+		return
+	}
+	if b.broken {
+		KeepMetadata(x)
 		return
 	}
 	name := "request"
@@ -63,8 +72,4 @@ func withoutCoding(headers []*events.Field) []*events.Field {
 }
 
 // ThrowawayKey is a key that nobody keeps: to see what rules do.
-func ThrowawayKey() *Key {
-	secret := make([]byte, keyBytes)
-	rand.Read(secret) // never fails (crypto/rand)
-	return newKey(secret)
-}
+func ThrowawayKey() *Key { return newKey(randomSecret()) }

@@ -63,6 +63,9 @@ func (s scope) field(name, value []byte) []byte {
 	if treat.class == Credential && treat.action == Token {
 		return s.authorization(value) // some carry a scheme as well
 	}
+	if treat.class == None {
+		s.looked(value)
+	}
 	out, _ := scope{view: s.view, at: inHeader, marks: s.marks}.value(treat, value)
 	return out
 }

@@ -38,7 +38,11 @@ func (s scope) pair(pair []byte) (out []byte, same bool) {
 	if s.marks != nil {
 		s.marks.name, s.marks.place = plain, nil
 	}
-	redacted, kept := s.value(s.named(plain, s.at), unplus(value))
+	treat := s.named(plain, s.at)
+	if treat.class == None {
+		s.looked(value)
+	}
+	redacted, kept := s.value(treat, unplus(value))
 	shown, keptName := s.plus(name)
 	if kept && keptName {
 		return pair, true

@@ -14,11 +14,20 @@ func (e *Engine) Host(host string) string {
 	if e == nil {
 		return host
 	}
-	v := e.plain
-	if v == nil { // rules hold for exchanges, and there is none yet
-		v = e.view(&events.Exchange{})
+	bare := host[strings.LastIndexByte(host, '@')+1:]
+	if e.shut {
+		return bare
 	}
-	scope{view: v}.host(&host)
+	done := e.guard(func() { // it is the relay that waits here
+		v := e.plain
+		if v == nil { // rules hold for exchanges, and there is none yet
+			v = e.view(&events.Exchange{})
+		}
+		scope{view: v}.host(&host)
+	})
+	if !done {
+		return bare
+	}
 	return host
 }
 

@@ -2,7 +2,6 @@ package redact
 
 import (
 	"bytes"
-	"hash"
 	"strconv"
 )
 
@@ -23,6 +22,7 @@ type jsonBody struct {
 	seen    bool   // a key, or a value in an array
 	pending []byte // a string or number whose end has not come
 	plain   []byte // a string without its escapes
+	path    []byte // of the value at hand, as it was asked for last
 	long    *longText
 }
 
@@ -39,7 +39,7 @@ type frame struct {
 // longText is a string that is longer than what is held.
 type longText struct {
 	treatment
-	hash   hash.Hash // of a value that is replaced
+	hash   *tokenMAC // of a value that is replaced
 	window *textBody // of one that is not
 	odd    bool      // a backslash before the end of what came
 	isKey  bool
@@ -57,7 +57,7 @@ func (b *jsonBody) reset(s scope) {
 func (b *jsonBody) release() {
 	view := b.view
 	b.marks = nil
-	if cap(b.pending)+cap(b.plain)+cap(b.names) < 4*maxHeld && cap(b.stack) < 256 {
+	if cap(b.pending)+cap(b.plain)+cap(b.names)+cap(b.path) < 4*maxHeld && cap(b.stack) < 256 {
 		view.bodies.Put(b)
 	}
 }
@@ -272,6 +272,9 @@ func (b *jsonBody) string(raw []byte) (out []byte, same bool) {
 	}
 	b.seen = b.seen || t != nil
 	treat := b.treated(t)
+	if treat.class == None && b.look != nil && b.depth == 0 {
+		b.looked(raw)
+	}
 	if treat.class == None && len(raw) < shortest || len(raw) == 0 {
 		return raw, true
 	}
@@ -291,6 +294,9 @@ func (b *jsonBody) number(raw []byte) (out []byte, same bool) {
 	b.seen = b.seen || t != nil
 	treat := b.treated(t)
 	if treat.class == None {
+		if b.look != nil && b.depth == 0 {
+			b.looked(raw)
+		}
 		if len(raw) < 12 || len(raw) > 19 || raw[0] == '-' || !b.detects(Card) {
 			return raw, true
 		}
@@ -348,15 +354,15 @@ func isValueName(name []byte) bool {
 
 // place is the JSON path of the value at hand.
 func (b *jsonBody) place() string {
-	place := []byte("$")
-	for _, f := range b.stack {
-		if f.object {
-			place = append(append(place, '.'), b.names[f.from:f.to]...)
+	b.path = append(b.path[:0], '$')
+	for i := range b.stack {
+		if f := &b.stack[i]; f.object {
+			b.path = append(append(b.path, '.'), b.names[f.from:f.to]...)
 		} else {
-			place = append(strconv.AppendInt(append(place, '['), int64(f.index), 10), ']')
+			b.path = append(strconv.AppendInt(append(b.path, '['), int64(f.index), 10), ']')
 		}
 	}
-	return string(place)
+	return string(b.path)
 }
 
 func (b *jsonBody) begin() *longText {

@@ -33,6 +33,7 @@ type marks struct {
 	name    []byte        // of what is looked at, in the part
 	place   func() string // the same, where it has to be put together
 	list    []Mark
+	room    [8]Mark         // for the first of them
 	before  map[string]bool // places that an earlier pass has marked
 	full    bool            // there may be more of these
 	changed bool
@@ -59,6 +60,9 @@ func (m *marks) put(class, action string) {
 		if place = string(out); !same && m.has(place, class) {
 			return
 		}
+	}
+	if m.list == nil {
+		m.list = m.room[:0]
 	}
 	m.list = append(m.list, Mark{place, class, action})
 }
@@ -95,7 +99,7 @@ func (m *marks) at() string {
 
 // had says that an earlier pass has replaced the value that is looked at.
 func (m *marks) had() bool {
-	if m == nil || m.before == nil {
+	if m == nil || m.before == nil && !m.full {
 		return false
 	}
 	return m.full || m.before[m.at()]
@@ -113,7 +117,17 @@ func (m *marks) earlier(x *events.Exchange, prefix string) {
 		}
 		m.before[strings.TrimSuffix(place, ".")] = true
 	}
-	m.full = m.before != nil && len(x.GetRedactions()) >= MaxMarks
+	m.full = x.GetRedactionKeyId() != "" && len(x.GetRedactions()) >= MaxMarks && !onlyCredentials(x)
+}
+
+// onlyCredentials says that an earlier pass may have looked for nothing else.
+func onlyCredentials(x *events.Exchange) bool {
+	for _, r := range x.Redactions {
+		if r.Class != classNames[Credential] {
+			return false
+		}
+	}
+	return true
 }
 
 // Add puts a mark into the exchange, once a place and class.

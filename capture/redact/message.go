@@ -10,29 +10,38 @@ import (
 
 // Message redacts a message of x: its data, which is returned, and its type
 // where that says how the data was packed. Texts are looked through whatever
-// they are: many protocols put something before their JSON.
+// they are: many protocols put something before their JSON. A mark with the
+// action events.MetadataOnly says that it could not be.
 func (e *Engine) Message(x *events.Exchange, m *events.Message) (data []byte, found []Mark) {
 	if e == nil || len(m.Data) == 0 {
 		return m.Data, nil
 	}
+	if e.shut {
+		return nil, []Mark{metadataOnly}
+	}
 	var all marks
-	defer func() {
-		if recover() != nil {
-			e.failures.Add(1)
-			data, found = nil, []Mark{{"", "body", HashLength.String()}}
+	var out []byte
+	var ok bool
+	done := e.guard(func() {
+		side := "request.message."
+		if m.Side == events.Side_RESPONSE {
+			side = "response.message."
 		}
-	}()
-	s := scope{view: e.view(x), marks: &all, at: inMessage}
-	all.view = s.view
-	out, ok := s.ofMessage(e, x, m)
-	if !ok {
+		all.earlier(x, side)
+		s := scope{view: e.view(x), marks: &all, at: inMessage}
+		all.view = s.view
+		if out, ok = s.ofMessage(e, x, m); !all.changed {
+			out = m.Data
+		}
+		if ok && int64(len(m.Data)) < m.Size && s.full {
+			out = untilCut(out)
+		}
+	})
+	switch {
+	case !done:
+		return nil, []Mark{metadataOnly}
+	case !ok:
 		return nil, []Mark{{"", "body", HashLength.String()}}
-	}
-	if !all.changed {
-		out = m.Data
-	}
-	if int64(len(m.Data)) < m.Size && s.full {
-		out = untilCut(out)
 	}
 	return out, all.list
 }

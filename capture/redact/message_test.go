@@ -7,10 +7,7 @@ import (
 )
 
 func TestMessages(t *testing.T) {
-	key, err := OpenKey(t.TempDir() + "/key")
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := ThrowawayKey()
 	e := New(key)
 	token := string(key.Token([]byte("abc")))
 	socket := &events.Exchange{Response: &events.Response{Status: "101"}}

@@ -49,6 +49,9 @@ func (s scope) part(part []byte) (out []byte, same bool) {
 	if treat.class != None {
 		redacted, kept = s.value(treat, inner)
 	} else {
+		if kind == "" {
+			s.looked(inner)
+		}
 		redacted, kept = s.typed(kind, inner)
 	}
 	if kept && keptHead {

@@ -11,6 +11,9 @@
 //   - class.go, names.go: what is sensitive, by name
 //   - detect.go, keys.go: what is, by its looks
 //   - token.go, jwt.go, key.go: what stands for it
+//   - keyring.go, keyfile.go: the keys and their times
+//   - source.go, watched.go: the engine of now, as files and time turn
+//   - failure.go: what is left when redaction fails
 //   - rules.go, rulefile.go, view.go: the rules, and what they make of an exchange
 //   - fields.go, urls.go, body.go, json.go, form.go, multipart.go, xml.go,
 //     protobuf.go, message.go, window.go: where values stand
@@ -20,21 +23,21 @@ package redact
 import (
 	"hash"
 	"sync"
-	"sync/atomic"
 
 	"tapedeck/events"
 )
 
-// Engine redacts exchanges. It is safe for concurrent use.
+// Engine redacts exchanges under one key. It is safe for concurrent use.
 type Engine struct {
 	key      *Key
 	rules    *Rules
 	workload *events.Workload
+	shut     bool // there are no rules: metadata only
+	failures *failures
 
-	mu       sync.Mutex
-	views    map[uint64]*view // by the rules that hold
-	plain    *view            // when no rule depends on the exchange
-	failures atomic.Int64
+	mu    sync.Mutex
+	views map[uint64]*view // by the rules that hold
+	plain *view            // when no rule depends on the exchange
 }
 
 // New makes an engine with the built-in rules; a nil Engine leaves everything
@@ -44,7 +47,7 @@ func New(key *Key) *Engine { return NewWith(key, &Rules{}, nil) }
 // NewHeaders makes an engine that knows credentials by their names only, in
 // headers, cookies, URLs and JSON.
 func NewHeaders(key *Key) *Engine {
-	e := &Engine{key: key, rules: &Rules{}}
+	e := &Engine{key: key, rules: &Rules{}, failures: &failures{}}
 	e.plain = newView(key, false, nil, nil)
 	return e
 }
@@ -52,11 +55,17 @@ func NewHeaders(key *Key) *Engine {
 // NewWith makes an engine with rules; those with a selector look at the
 // workload as well.
 func NewWith(key *Key, rules *Rules, w *events.Workload) *Engine {
-	e := &Engine{key: key, rules: rules, workload: w, views: map[uint64]*view{}}
+	e := &Engine{key: key, rules: rules, workload: w, views: map[uint64]*view{}, failures: &failures{}}
 	if !rules.scoped() {
 		e.plain = newView(key, true, rules.pointers(), rules.off)
 	}
 	return e
+}
+
+// NewShut makes an engine that has no rules to go by: of exchanges it leaves
+// the metadata only.
+func NewShut(key *Key) *Engine {
+	return &Engine{key: key, rules: &Rules{}, shut: true, failures: &failures{}}
 }
 
 // KeyID is the id of the key its tokens are made with, "" for a nil Engine.
@@ -65,15 +74,6 @@ func (e *Engine) KeyID() string {
 		return ""
 	}
 	return e.key.ID()
-}
-
-// Failures are the exchanges of which a part was lost to a panic, or because it
-// took too long.
-func (e *Engine) Failures() int64 {
-	if e == nil {
-		return 0
-	}
-	return e.failures.Load()
 }
 
 // MAC begins the keyed hash of an original body; nil for a nil Engine.
@@ -101,24 +101,33 @@ func (e *Engine) view(x *events.Exchange) *view {
 }
 
 // Head redacts what stands outside of bodies, in place: values are replaced,
-// never written to. It returns whether something was.
+// never written to. It returns whether something was. It comes behind the
+// bodies: where one of them could not be redacted nothing else is kept either.
 func (e *Engine) Head(x *events.Exchange) (changed bool) {
 	if e == nil {
 		return false
 	}
+	if e.shut || x.OnlyMetadata() {
+		strip(x)
+		return true
+	}
 	before := len(x.Redactions)
 	all := &marks{}
-	defer func() {
-		if recover() != nil {
-			e.failures.Add(1)
-			stripHead(x)
-			all.put("head", Drop.String())
-		}
-		for _, m := range all.list {
-			Add(x, m)
-		}
-		changed = len(x.Redactions) > before
-	}()
+	done := e.guard(func() { e.head(x, all) })
+	if !done {
+		strip(x)
+		return true
+	}
+	for _, m := range all.list {
+		Add(x, m)
+	}
+	if len(x.Redactions) > 0 || len(x.Request.GetBody().GetHmac())+len(x.Response.GetBody().GetHmac()) > 0 {
+		x.RedactionKeyId = e.key.id
+	}
+	return len(x.Redactions) > before
+}
+
+func (e *Engine) head(x *events.Exchange, all *marks) {
 	s := scope{view: e.view(x), marks: all}
 	all.view = s.view
 	s.connection(x)
@@ -142,19 +151,4 @@ func (e *Engine) Head(x *events.Exchange) (changed bool) {
 		s.within("header", inHeader).fields(r.Headers)
 		s.within("trailer", inHeader).fields(r.Trailers)
 	}
-	return changed
-}
-
-// stripHead leaves what holds no values.
-func stripHead(x *events.Exchange) {
-	if r := x.Request; r != nil {
-		r.Method, r.Host, r.Target, r.Headers, r.Trailers = "", "", "/", nil, nil
-	}
-	for _, i := range x.Interim {
-		i.Reason, i.Headers = "", nil
-	}
-	if r := x.Response; r != nil {
-		r.Reason, r.Headers, r.Trailers = "", nil, nil
-	}
-	x.Failure = ""
 }

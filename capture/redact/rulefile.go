@@ -58,7 +58,7 @@ func ParseRules(text []byte) (*Rules, error) {
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
 	if err := d.Decode(&file); err != nil && len(bytes.TrimSpace(text)) > 0 {
-		return nil, err
+		return nil, plainYAML(err)
 	}
 	if len(file.Rules) > maxRules {
 		return nil, fmt.Errorf("%d rules; at most %d can be told apart", len(file.Rules), maxRules)
@@ -83,6 +83,20 @@ func ParseRules(text []byte) (*Rules, error) {
 		out.add(rule)
 	}
 	return out, nil
+}
+
+// plainYAML leaves our types out of an error.
+func plainYAML(err error) error {
+	var all *yaml.TypeError
+	if !errors.As(err, &all) {
+		return err
+	}
+	var lines []string
+	for _, line := range all.Errors {
+		word, _, _ := strings.Cut(line, " in type ")
+		lines = append(lines, word)
+	}
+	return errors.New(strings.Join(lines, "; "))
 }
 
 // add keeps a rule. One that names a detector sets what its class is treated as.

@@ -108,3 +108,10 @@ func TestBadRules(t *testing.T) {
 		t.Errorf("an empty file: %v", err)
 	}
 }
+
+func TestErrorsOfYAMLSpeakOfTheFile(t *testing.T) {
+	_, err := ParseRules([]byte("rules:\n  - {ky: plan}\n"))
+	if err == nil || err.Error() != "line 2: field ky not found" {
+		t.Errorf("got %v", err)
+	}
+}

@@ -39,6 +39,13 @@ func (s scope) value(t treatment, value []byte) (out []byte, same bool) {
 	return out, false
 }
 
+// looked shows the scan a value of which its name says nothing.
+func (s scope) looked(value []byte) {
+	if s.look != nil && s.marks != nil && len(value) > 0 {
+		s.look(s.at, s.marks.at(), value)
+	}
+}
+
 // text replaces what it finds in a text, and in what the text encodes: JSON,
 // XML, percent-encoding, base64.
 func (s scope) text(text []byte) (out []byte, same bool) {

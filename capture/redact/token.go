@@ -97,6 +97,7 @@ func (k *Key) email(value []byte) []byte {
 // digits are what is left of value, and whether it holds nothing else but the
 // signs that group them.
 func digits(value []byte) (d []byte, ok bool) {
+	d = make([]byte, 0, len(value))
 	for i, c := range value {
 		switch {
 		case c >= '0' && c <= '9':

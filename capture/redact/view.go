@@ -7,6 +7,7 @@ type view struct {
 	key   *Key
 	full  bool // false: credentials by name only (--redact headers)
 	rules []*Rule
+	look  func(at location, place string, value []byte) // of the scan; nil: nobody looks
 	// classes says what is done to values of each class.
 	classes [classes]treatment
 	caches  sync.Pool // of *nameCache

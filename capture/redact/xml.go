@@ -67,6 +67,9 @@ func (x *xmlText) put(raw []byte, treat treatment) {
 			treat = r.treatment()
 		}
 	}
+	if treat.class == None && x.depth == 1 {
+		x.looked(plain)
+	}
 	redacted, same := x.value(treat, plain)
 	if same {
 		x.out = append(x.out, raw...)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,10 +18,12 @@ import (
 )
 
 // Debug is the listener every process has for its operators: /healthz (the
-// process lives), /readyz (it works), /metrics, /debug/pprof, /version.
+// process lives), /readyz (it works), /status (how it does), /metrics,
+// /debug/pprof, /version.
 type Debug struct {
 	Registry *prometheus.Registry
 	ready    atomic.Pointer[func() error]
+	statuses sync.Map // func() any by name
 	listener net.Listener
 }
 
@@ -41,6 +44,10 @@ func NewDebug(address string) (*Debug, error) {
 
 // Ready says what /readyz asks; without it the process is ready when it lives.
 func (d *Debug) Ready(check func() error) { d.ready.Store(&check) }
+
+// Status adds to what /status shows, in JSON: what needs a person's eye and is
+// no reason to be unready.
+func (d *Debug) Status(name string, get func() any) { d.statuses.Store(name, get) }
 
 // Address is where it listens, "" if it does not.
 func (d *Debug) Address() string {
@@ -83,9 +90,16 @@ func (d *Debug) mux() *http.ServeMux {
 		}
 		fmt.Fprintln(w, "ok")
 	})
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		all := map[string]any{}
+		d.statuses.Range(func(name, get any) bool {
+			all[name.(string)] = get.(func() any)()
+			return true
+		})
+		writeJSON(w, all)
+	})
 	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(Version())
+		writeJSON(w, Version())
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(d.Registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -94,4 +108,9 @@ func (d *Debug) mux() *http.ServeMux {
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return mux
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(v)
 }

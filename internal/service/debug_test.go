@@ -32,7 +32,9 @@ func TestDebugListener(t *testing.T) {
 		}
 		return r.StatusCode, string(b)
 	}
+	d.Status("capture", func() any { return map[string]int{"problems": 2} })
 	for path, want := range map[string]string{
+		"/status":  `{"capture":{"problems":2}}`,
 		"/healthz": "ok", "/readyz": "ok", "/metrics": "go_goroutines", "/version": `"go":"go1.`, "/debug/pprof/": "goroutine",
 	} {
 		if status, body := get(path); status != 200 || !strings.Contains(body, want) {

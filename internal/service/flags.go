@@ -18,7 +18,7 @@ type Flags struct {
 	Database string `name:"database" env:"TAPEDECK_DATABASE" placeholder:"DSN" help:"TimescaleDB, e.g. postgres://user:password@localhost:5432/tapedeck. Default: no index."`
 	Archive  string `name:"archive" env:"TAPEDECK_ARCHIVE" placeholder:"URL" help:"Archive: s3://bucket/prefix?endpoint=…&region=… or file:///dir. Default: the folder archive in --data."`
 	Data     string `name:"data" env:"TAPEDECK_DATA" default:".tapedeck" placeholder:"DIR" help:"Folder for what this process keeps: spool, keys, embedded server, default archive."`
-	HTTP     string `name:"http" env:"TAPEDECK_HTTP" placeholder:"ADDR" help:"Listen for /healthz /readyz /metrics /debug/pprof /version, e.g. localhost:9090. Default: off."`
+	HTTP     string `name:"http" env:"TAPEDECK_HTTP" placeholder:"ADDR" help:"Listen for /healthz /readyz /status /metrics /debug/pprof /version, e.g. localhost:9090. Default: off."`
 	Log      string `name:"log" env:"TAPEDECK_LOG" default:"" enum:",debug,info,warn,error" placeholder:"LEVEL" help:"Least level that is logged: debug, info, warn, error. Default: info for services, warn for commands."`
 }
 

@@ -49,7 +49,8 @@ type Builder struct {
 	fixed     *hashSet // in Finish: values that recorded requests hold as they are
 	made      *hashSet // in Finish: values that the service made up, "noun:value"
 	keys      map[string]bool
-	strangers int // sessions with a credential from nowhere
+	turns     turns // in Finish
+	strangers int   // sessions with a credential from nowhere
 }
 
 // testItem is a kept test.
@@ -83,7 +84,7 @@ func NewBuilder(o Options) *Builder {
 	b := &Builder{
 		options: o, protocols: map[string]wire.Protocol{}, spill: spill{dir: o.TempDir, limit: o.Memory},
 		sessions: newJoiner(), seen: newSightings(), given: newHashSet(), skipped: map[string]int{},
-		fixed: newHashSet(), made: newHashSet(), keys: map[string]bool{},
+		fixed: newHashSet(), made: newHashSet(), keys: map[string]bool{}, turns: turns{},
 	}
 	for _, p := range o.Protocols {
 		b.protocols[p.Name()] = p
@@ -135,6 +136,8 @@ func (b *Builder) unfit(row *events.Row, x *events.Exchange) string {
 		return "not ended"
 	case b.protocols[x.Protocol] == nil:
 		return "protocol " + x.Protocol + " can't be replayed"
+	case x.OnlyMetadata():
+		return "only metadata was recorded, redaction having failed"
 	case x.Request == nil || row.Flags&uint32(events.Flag_GAP) != 0:
 		return "not recorded whole"
 	case x.Response == nil:

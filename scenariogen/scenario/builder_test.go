@@ -2,11 +2,14 @@ package scenario
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"tapedeck/events"
+	"tapedeck/wire"
 )
 
 func TestBuilderMakesSessionsMocksAndDependencies(t *testing.T) {
@@ -168,6 +171,53 @@ func TestSessionIsCutWhereTheRedactionKeyTurns(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"new", "old"}, m.RedactionKeys); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A client with a credential is another session behind the turn: its log-in,
+// and what it did with the old token, stay before it.
+func TestSessionWithACredentialIsCutWhereTheRedactionKeyTurns(t *testing.T) {
+	r := newRecorder()
+	under := func(key string, n int) string { return fmt.Sprintf("td1_%s_%032x", key, n) }
+	me := func(key string, n int) {
+		r.inbound("GET", "/me", fields{"Authorization", "Bearer " + under(key, n)}, "", 200, nil, `{"plan":"gold"}`).RedactionKeyId = key
+	}
+	r.inbound("POST", "/login", nil, `{"user":"ada"}`, 200, nil, `{"token":"`+under("0a", 1)+`"}`).RedactionKeyId = "0a"
+	me("0a", 1)
+	me("0b", 2)
+	me("0b", 2)
+	r.turn() // somebody who comes afterwards goes on with nothing
+	me("0b", 3)
+	m := r.build(t, openBucket(t), Options{})
+	if m.Sessions != 3 || len(m.Cuts) != 1 || !strings.HasPrefix(m.Cuts[0].Reason, "the redaction key turned from 0a to 0b; it was session ") {
+		t.Fatalf("%d sessions, cuts %v, want 3 sessions and one cut", m.Sessions, m.Cuts)
+	}
+	if want := wire.Session(r.all[2].Request.Headers).String(); m.Cuts[0].Session != want {
+		t.Errorf("cut session %s, want %s", m.Cuts[0].Session, want)
+	}
+	if m.Ready().Cuts != 1 || !strings.Contains(strings.Join(m.Warnings, "\n"), "redaction key turned") {
+		t.Errorf("announced %+v, warnings %q", m.Ready(), m.Warnings)
+	}
+}
+
+// Shaped tokens (a UUID, a card) name no key: the exchange does.
+func TestSessionIsCutByTheKeyOfItsExchanges(t *testing.T) {
+	r := newRecorder()
+	r.inbound("GET", "/me", nil, "", 200, nil, `{"card":"9912345678901231"}`).RedactionKeyId = "0a"
+	r.inbound("GET", "/me", nil, "", 200, nil, `{"card":"9912345678901239"}`).RedactionKeyId = "0b"
+	m := r.build(t, openBucket(t), Options{})
+	if m.Sessions != 2 || len(m.Cuts) != 1 {
+		t.Errorf("%d sessions, cuts %v, want 2 sessions and one cut", m.Sessions, m.Cuts)
+	}
+}
+
+func TestMetadataIsNoTest(t *testing.T) {
+	r := newRecorder()
+	r.inbound("GET", "/", nil, "", 200, nil, "ok")
+	x := r.inbound("GET", "/users/{id}", nil, "", 200, nil, "")
+	x.Redactions = []*events.Redaction{{Class: "exchange", Action: events.MetadataOnly}}
+	if m := r.build(t, openBucket(t), Options{}); m.Tests != 1 || len(m.Skipped) != 1 {
+		t.Errorf("%d tests, skipped %v, want one of each", m.Tests, m.Skipped)
 	}
 }
 

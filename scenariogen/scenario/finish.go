@@ -30,6 +30,7 @@ func (b *Builder) Finish(ctx context.Context, bucket tapes.Bucket) (*Manifest, e
 	if err := b.writeMocks(ctx, w); err != nil {
 		return nil, err
 	}
+	w.manifest.Cuts = append(w.manifest.Cuts, b.turns.cuts()...)
 	b.warn(w.manifest)
 	return w.finish(ctx)
 }
@@ -157,8 +158,9 @@ func (b *Builder) writeSession(ctx context.Context, w *writer, items []testItem)
 		}
 		reason := ""
 		if k := RedactionKey(t.Exchange); k != "" {
+			b.turns.add(t.Exchange.GetConnection().GetId(), k, name)
 			if key != "" && k != key {
-				reason = "the redaction key turned from " + key + " to " + k
+				reason = turned(key, k)
 			}
 			key = k
 		}
@@ -250,6 +252,10 @@ func (b *Builder) warn(m *Manifest) {
 	if b.strangers > 0 {
 		m.Warnings = append(m.Warnings, fmt.Sprintf("%d of %d sessions use a redacted credential whose log-in is not in the recording: "+
 			"record from the log-in on, or give what it stands for by --secrets", b.strangers, m.Sessions))
+	}
+	if len(m.RedactionKeys) > 1 {
+		m.Warnings = append(m.Warnings, fmt.Sprintf("the redaction key turned while it was recorded (%s): sessions are cut there, and nothing before is linked with anything behind it",
+			strings.Join(m.RedactionKeys, ", ")))
 	}
 	if m.Tests == 0 {
 		m.Warnings = append(m.Warnings, "there are no inbound exchanges in it: it can mock, not test")

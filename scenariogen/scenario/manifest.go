@@ -73,7 +73,7 @@ type Cut struct {
 func (m *Manifest) Ready() events.ScenarioReady {
 	return events.ScenarioReady{
 		ID: m.Request, Name: m.Name, Version: m.Version, Location: Folder(m.Name, m.Version),
-		Tests: m.Tests, Sessions: m.Sessions, Mocks: m.Mocks, Dependencies: m.Dependencies,
+		Tests: m.Tests, Sessions: m.Sessions, Mocks: m.Mocks, Cuts: len(m.Cuts), Dependencies: m.Dependencies,
 		From: m.From, To: m.To, CreatedAt: m.CreatedAt, Credentials: m.needed(),
 	}
 }

@@ -84,7 +84,8 @@ func (r *recorder) outbound(host, method, target string, body string, status int
 }
 
 func (r *recorder) keep(x *events.Exchange) *events.Exchange {
-	x.Connection.Id = r.client[:]
+	client := r.client // of now
+	x.Connection.Id = client[:]
 	r.rows = append(r.rows, rowOf(x))
 	r.all = append(r.all, x)
 	r.now = r.now.Add(50 * time.Millisecond)

@@ -409,6 +409,9 @@ func tokenPrefix(s string) string {
 // RedactionKey is the id of the redaction key whose tokens stand in an
 // exchange's headers or bodies; "" without a token. A tape has one.
 func RedactionKey(x *events.Exchange) string {
+	if x.GetRedactionKeyId() != "" {
+		return x.RedactionKeyId
+	}
 	for _, m := range []struct {
 		headers []*events.Field
 		body    *events.Body
