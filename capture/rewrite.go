@@ -206,7 +206,6 @@ func (w *rewriting) parts(x *events.Exchange) error {
 func (w *rewriting) describe(entry *events.Entry, before, x *events.Exchange) *events.Endpoint {
 	endpoint := proto.CloneOf(w.from.Index.Endpoints[entry.Endpoint])
 	entry.Tags = w.tags(x, entry.Tags)
-	entry.RequestBytes, entry.ResponseBytes = x.Request.GetBody().GetSize(), x.Response.GetBody().GetSize()
 	entry.Flags = entry.Flags&^uint32(events.Flag_TRUNCATED|events.Flag_REDACTED) | flags(x)
 	p := w.protocols[x.Protocol]
 	if p == nil || x.Request == nil {

@@ -119,10 +119,12 @@ func (s *sink) End(x *events.Exchange) {
 
 func (s *sink) finish(u *underway, x *events.Exchange) {
 	s.recorder.findCause(u, x)
+	sent, received := x.Request.GetBody().GetSize(), x.Response.GetBody().GetSize() // before redaction makes others of them
 	s.endBodies(u, x)
 	u.messages.end(x)
 	s.engine(u).Head(x)
 	entry, endpoint := s.entry(x)
+	entry.RequestBytes, entry.ResponseBytes = sent, received
 	markCause(u, entry, endpoint)
 	if x.Response == nil {
 		entry.DurationUs = max(entry.DurationUs, time.Since(u.begun).Microseconds())

@@ -27,6 +27,10 @@ func TestLargeUpload(t *testing.T) {
 	}
 }
 
+// halved is what is left out before the place where a body is cut: a value of
+// which half is kept would not be known by its looks.
+const halved = 4 << 10
+
 func uploads(t *testing.T, size int64, pressure string) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, err := io.Copy(io.Discard, r.Body)
@@ -67,7 +71,7 @@ func uploads(t *testing.T, size int64, pressure string) {
 		t.Errorf("counts %+v", counts)
 	}
 	for _, x := range play(t, tapesOf(t, js)).exchanges {
-		if b := x.Request.GetBody(); pressure == "block" && (b.GetSize() != size || b.Kept != 1<<20 || x.Failure != "") {
+		if b := x.Request.GetBody(); pressure == "block" && (b.GetSize() != size || b.Kept != 1<<20-halved || x.Failure != "") {
 			t.Errorf("on tape %d of %d bytes, failure %q", b.GetKept(), b.GetSize(), x.Failure)
 		}
 	}
