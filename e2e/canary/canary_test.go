@@ -228,7 +228,7 @@ func (r *trial) use(stores []string) {
 	for name, target := range map[string]http.HandlerFunc{"same": r.origin.serve, "other": other} {
 		s := httptest.NewServer(target)
 		defer s.Close()
-		said := tapedeck("replay", "canary", "--target", s.URL, "--fast", "--timeout", "10s",
+		said := tapedeck("replay", "canary", "--target", s.URL, "--secrets", "off", "--fast", "--timeout", "10s",
 			"--junit", at(name+".xml"), "--html", at(name+".html"), "--json", at(name+".json"), "--markdown", at(name+".md"))
 		r.sinks["replay"] = append(r.sinks["replay"], said...)
 	}
