@@ -10,7 +10,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X tapedeck/internal/service.version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build demo test test-race lint cross generate plugin plugin-test bench-path bench-capture bench-redact bench-causes test-faults test-canary test-upload fuzz tools database clean
+.PHONY: help build demo test test-race lint cross generate plugin plugin-test bench-path bench-capture bench-redact bench-causes test-faults test-canary test-upload fuzz fuzz-keep tools database clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -84,14 +84,22 @@ UPLOAD_SIZE ?= 10GiB
 test-upload: ## relay and record one upload of UPLOAD_SIZE; prints its time and memory
 	UPLOAD_SIZE=$(UPLOAD_SIZE) go test -count 1 -timeout 30m -v -run TestLargeUpload ./capture
 
+# What fuzzing has found to go new ways, of the dissectors and of redaction: Go
+# keeps it in its cache, we in one file.
+CORPUS = wire/testdata/fuzz-corpus.tar.gz
+FOUND = $(shell go env GOCACHE)/fuzz/tapedeck
 FUZZTIME ?= 30s
-fuzz: ## run every fuzz target for FUZZTIME
+fuzz: ## run every fuzz target for FUZZTIME, on from the corpus that is kept
+	@mkdir -p $(FOUND) && tar -xzf $(CORPUS) -C $(FOUND)
 	@for package in $$(go list ./...); do \
 	  for target in $$(go test -list '^Fuzz' $$package 2>/dev/null | grep '^Fuzz' || true); do \
 	    echo "$$package $$target"; \
 	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; \
 	  done; \
 	done
+
+fuzz-keep: ## put what fuzzing has found here into the corpus that is kept
+	cd $(FOUND) && find wire capture -type f -size -4k | LC_ALL=C sort | tar -czf $(CURDIR)/$(CORPUS) --mtime=@0 --owner=0 --group=0 --numeric-owner --no-recursion -T -
 
 tools: ## programs that the tests drive: installed when missing
 	@deploy/local/tools.sh
