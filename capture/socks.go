@@ -166,7 +166,7 @@ func (s *socks) host(kind byte) (string, socksReply, error) {
 // plainName says that b can be a host's name, or an address written as one.
 func plainName(b []byte) bool {
 	for _, c := range b {
-		if c <= ' ' || c >= 0x7f || c == '/' || c == '@' {
+		if c <= ' ' || c >= 0x7f || c == '/' || c == '@' || c == '[' || c == ']' {
 			return false
 		}
 	}

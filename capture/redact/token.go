@@ -13,7 +13,7 @@ import (
 // where the value was, and where no real value lies. What is redacted already
 // stays, so does the empty value.
 func (k *Key) replace(t treatment, value []byte) []byte {
-	if len(value) == 0 || t.action == Keep || isRedacted(value) {
+	if len(value) == 0 || t.action == Keep || isRedacted(value) || k.isSealed(value) {
 		return value
 	}
 	switch t.action {
@@ -297,13 +297,47 @@ func (k *Key) binary(value []byte) []byte {
 }
 
 // sameLength stands for a value among bytes that can't grow: letters of a hash,
-// 4 bits each, in which no detector sees anything.
+// 4 bits each, in which no detector sees anything. Its last letters are a hash
+// of the others, so that a second pass knows it; what is too short for that
+// becomes the same whatever it was.
 func (k *Key) sameLength(c Class, value []byte) []byte {
+	n := len(value) - sealLength
+	if n < 1 {
+		return bytes.Repeat([]byte{'x'}, len(value))
+	}
 	sum := k.hash(c, value)
-	out := make([]byte, len(value))
-	for i := range out {
-		b := sum[i/2%32]
-		out[i] = 'a' + b>>(4*(i%2))&15
+	out := make([]byte, 0, len(value))
+	for len(out) < n {
+		out = appendLetters(out, sum[:min(len(sum), (n-len(out)+1)/2)])
+	}
+	return append(out[:n], k.seal(out[:n])...)
+}
+
+// isSealed says that value comes from sameLength.
+func (k *Key) isSealed(value []byte) bool {
+	n := len(value) - sealLength
+	if n < 1 {
+		return false
+	}
+	for _, c := range value {
+		if c < 'a' || c > 'p' {
+			return false
+		}
+	}
+	return bytes.Equal(value[n:], k.seal(value[:n]))
+}
+
+// sealLength is how many letters tell a value of sameLength from others.
+const sealLength = 8
+
+func (k *Key) seal(letters []byte) []byte {
+	sum := k.hash(Credential, append([]byte("seal "), letters...))
+	return appendLetters(nil, sum[:sealLength/2])
+}
+
+func appendLetters(out, sum []byte) []byte {
+	for _, b := range sum {
+		out = append(out, 'a'+b>>4, 'a'+b&15)
 	}
 	return out
 }

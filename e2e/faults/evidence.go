@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -41,6 +42,9 @@ func (s *stack) settle(ctx context.Context, l *load, deadline time.Time) (*evide
 			}
 			e.spooled, e.waiting = spooled, waiting
 			findings := append(check(s.oracle(l), e), s.misbehaved()...)
+			if len(findings) == 0 {
+				findings = s.audit(ctx)
+			}
 			if len(findings) == 0 || time.Now().After(deadline) {
 				return e, findings, nil
 			}
@@ -49,6 +53,16 @@ func (s *stack) settle(ctx context.Context, l *load, deadline time.Time) (*evide
 			return nil, nil, ctx.Err()
 		}
 	}
+}
+
+// audit asks the product itself whether everything is accounted for.
+func (s *stack) audit(ctx context.Context) []string {
+	out, err := exec.CommandContext(ctx, s.tapedeck, "admin", "audit", "--nats", s.nats.ConnectedUrl(), "--database", s.database.dsn,
+		"--archive", s.archiveURL(), "--data", filepath.Join(s.folder, "audit")).CombinedOutput()
+	if err != nil {
+		return []string{fmt.Sprintf("admin audit: %v: %s", err, out)}
+	}
+	return nil
 }
 
 func (s *stack) spooled() int {

@@ -54,6 +54,7 @@ type half struct {
 	data   *exchange // of the DATA frame under way; nil: nobody's
 	lost   bool      // the place in the bytes is lost
 	resync bool      // a frame at the start of a read finds it again
+	missed bool      // whole frames were, once
 	begun  bool      // the first frame was as it must be, or that is known to be lost
 	closed bool
 }

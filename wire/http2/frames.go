@@ -257,7 +257,9 @@ func plausible(f frame, reserved byte) bool {
 	flags, length, connection := byte(0), -1, false
 	switch f.kind {
 	case isData:
-		flags = flagEndStream | flagPadded
+		if flags = flagEndStream | flagPadded; f.length == 0 && f.flags&flagEndStream == 0 {
+			return false // says nothing, and zeros look like it
+		}
 	case isHeaders:
 		flags = flagEndStream | flagEndHeaders | flagPadded | flagPriority
 	case isPriority:

@@ -118,6 +118,7 @@ func (d *dissector) drop(x *exchange) {
 // lose gives the bytes of a side up, for good unless a gap is to blame.
 func (d *dissector) lose(h *half, resync bool) {
 	h.lost, h.resync, h.begun = true, resync, true
+	h.missed = h.missed || resync
 	h.block, h.head, h.data = nil, header{}, nil
 	h.heads.lose()
 	if h.side == events.Side_REQUEST && resync {
@@ -170,7 +171,12 @@ func (d *dissector) Close(side events.Side, t time.Time, err error) {
 
 func (d *dissector) closeRequest(x *exchange, why string) {
 	if !x.asked {
-		x.fail("request cut off: " + why)
+		if d.request.missed {
+			why = wire.FailureGap + "the end of the request was not seen"
+		} else {
+			why = "request cut off: " + why
+		}
+		x.fail(why)
 		x.asked = true
 	}
 	if x.answered || x.unseen || d.response.closed {
@@ -183,6 +189,8 @@ func (d *dissector) closeRequest(x *exchange, why string) {
 func (d *dissector) closeAnswer(x *exchange, why string) {
 	switch {
 	case x.answered:
+	case d.response.missed: // it may lie in what is missing, or behind a place that was found wrongly
+		x.fail(wire.FailureGap + "the end of the answer was not seen")
 	case x.known[events.Side_RESPONSE]:
 		x.fail("response cut off: " + why)
 	default:

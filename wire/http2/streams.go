@@ -60,7 +60,7 @@ func (d *dissector) begin(stream uint32) *exchange {
 
 // noAnswer says why a request has none that could be seen.
 func (d *dissector) noAnswer() string {
-	if d.response.closed {
+	if d.response.closed && !d.response.missed {
 		return "no answer: " + wire.Failure(nil)
 	}
 	return wire.FailureGap + "the answer was not seen"
