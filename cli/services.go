@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"os"
-	"runtime/debug"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -65,11 +63,6 @@ type captureCommand struct {
 func (c *captureCommand) Run(ctx context.Context, env *Env) error {
 	if c.Rules.Print != "" {
 		return c.Rules.print(env, &c.Config, c.HTTP)
-	}
-	// A sidecar lives beside each instance of a service: its memory is worth
-	// more than the little that collecting twice as often takes. GOGC overrules.
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
 	}
 	return runService(ctx, env, c.Flags, "capture", func(s *stack) (part, error) { return s.capture(c.Config, s.debug.Registry) })
 }
