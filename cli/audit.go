@@ -184,7 +184,12 @@ func (a *audit) judge(now time.Time) {
 		if n := s.Unaccounted(); n != 0 {
 			a.find("unaccounted", s, fmt.Sprintf("%s in no count", plural(int(n), "exchange")), "the capture lost sight of them: please report it with its log")
 		}
+		// Tapes that a full spool dropped are missing, too; their exchanges are
+		// counted as dropped.
 		missing := uint64(max(0, s.MissingTapes-s.SpooledTapes))
+		if s.Missing == 0 {
+			missing = 0
+		}
 		if missing > onTheirWay {
 			hint := "a dead letter may have the reason: tapedeck admin dlq list"
 			if a.Waiting == nil {
