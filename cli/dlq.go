@@ -52,10 +52,13 @@ func letters(ctx context.Context, f *service.Flags, env *Env) (*nats.Conn, jetst
 	return conn, js, stream, nil
 }
 
-// each reads all dead letters, without a consumer: nobody has to be allowed one.
+// each reads the dead letters that there were when the stream was opened, what
+// is published again may come back, without a consumer: nobody has to be
+// allowed one.
 func each(ctx context.Context, stream jetstream.Stream) iter.Seq2[*letter, error] {
 	return func(yield func(*letter, error) bool) {
-		for n := uint64(1); ; {
+		last := stream.CachedInfo().State.LastSeq
+		for n := uint64(1); n <= last; {
 			raw, err := stream.GetMsg(ctx, n, jetstream.WithGetMsgSubject(events.DeadLetters))
 			if errors.Is(err, jetstream.ErrMsgNotFound) {
 				return
@@ -64,7 +67,7 @@ func each(ctx context.Context, stream jetstream.Stream) iter.Seq2[*letter, error
 				yield(nil, fmt.Errorf("read dead letters: %w", err))
 				return
 			}
-			if !yield(letterOf(raw), nil) {
+			if raw.Sequence > last || !yield(letterOf(raw), nil) {
 				return
 			}
 			n = raw.Sequence + 1

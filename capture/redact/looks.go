@@ -2,6 +2,7 @@ package redact
 
 import (
 	"math"
+	"slices"
 	"strings"
 
 	"tapedeck/wire"
@@ -82,7 +83,7 @@ func personalClass(name, above string) Class {
 	if class := personClass[plain]; class != None {
 		return class
 	}
-	if owner := strings.TrimSuffix(plainName([]byte(above)), "s"); isOneOf(owner, persons) {
+	if owner := strings.TrimSuffix(plainName([]byte(above)), "s"); slices.Contains(persons, owner) {
 		switch plain {
 		case "name":
 			return Name
@@ -91,13 +92,4 @@ func personalClass(name, above string) Class {
 		}
 	}
 	return None
-}
-
-func isOneOf(s string, all []string) bool {
-	for _, one := range all {
-		if s == one {
-			return true
-		}
-	}
-	return false
 }

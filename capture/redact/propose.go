@@ -65,7 +65,7 @@ func (f *fieldCount) judge(p fieldPlace) (Class, string) {
 	if class := personalClass(name, above); class != None {
 		return class, "its name is that of persons' values"
 	}
-	if isOneOf(plainName(withoutX([]byte(name))), traceNames) {
+	if slices.Contains(traceNames, plainName(withoutX([]byte(name)))) {
 		return None, ""
 	}
 	if 5*f.secrets >= 4*f.values {

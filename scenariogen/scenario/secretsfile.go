@@ -111,6 +111,7 @@ func WriteSecrets(name string, m *Manifest) error {
 // are there.
 func replaceFile(name string, text []byte) error {
 	beside := name + ".new"
+	os.Remove(beside) // left over, it might be readable by others
 	if err := os.WriteFile(beside, text, 0o600); err != nil {
 		return fmt.Errorf("write secrets: %w", err)
 	}
