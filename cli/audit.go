@@ -35,7 +35,7 @@ func (c *adminAudit) Run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return fmt.Errorf("--since: %w", err)
 	}
-	r, err := openReindex(ctx, env, &c.Flags, "admin audit")
+	r, err := openReindex(ctx, env, &c.Flags, "admin audit", !c.Repair)
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,6 @@ const lookAgain = time.Second
 // are read one after the other while traffic flows, and what was on its way
 // between two of them would look lost.
 func (c *adminAudit) take(ctx context.Context, env *Env, r *reindexing, since time.Time) (*audit, error) {
-	r.dry = !c.Repair
 	first, err := c.once(ctx, env, r, since)
 	if err != nil || len(first.Problems) == 0 || !service.Sleep(ctx, lookAgain) {
 		return first, err

@@ -30,12 +30,11 @@ func (c *adminReindex) Run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	r, err := openReindex(ctx, env, &c.Flags, "admin reindex")
+	r, err := openReindex(ctx, env, &c.Flags, "admin reindex", c.DryRun)
 	if err != nil {
 		return err
 	}
 	defer r.close()
-	r.dry = c.DryRun
 	err = r.run(ctx, o)
 	if ctx.Err() != nil {
 		err = service.Hint(fmt.Errorf("admin reindex: stopped: %w", context.Cause(ctx)), "what was indexed stays: run it again to go on")
@@ -70,8 +69,7 @@ type reindexing struct {
 	env     *Env
 	archive *tapes.Archive
 	reader  *traffic.Reader
-	store   *traffic.Store
-	dry     bool
+	store   *traffic.Store // nil: it only counts
 	line    liveLine
 	done    reindexed
 }
@@ -86,7 +84,9 @@ type reindexed struct {
 	Damaged   int `json:"damaged"`   // objects that can't be read
 }
 
-func openReindex(ctx context.Context, env *Env, f *service.Flags, command string) (*reindexing, error) {
+// openReindex opens archive and index, the index for writing only if it is no
+// dry run: who looks migrates nothing and needs no more than to read.
+func openReindex(ctx context.Context, env *Env, f *service.Flags, command string, dry bool) (*reindexing, error) {
 	if f.Database == "" {
 		return nil, needDatabase(command)
 	}
@@ -95,22 +95,27 @@ func openReindex(ctx context.Context, env *Env, f *service.Flags, command string
 	if r.archive, err = readArchive(ctx, f); err != nil {
 		return nil, err
 	}
-	if r.store, err = traffic.Open(ctx, f.Database); err != nil {
+	if r.reader, err = traffic.OpenReader(ctx, f.Database); err != nil {
 		return nil, service.Hint(err, databaseHint)
 	}
-	if _, err = r.store.Migrate(ctx); err == nil {
-		r.reader, err = traffic.OpenReader(ctx, f.Database)
+	if dry {
+		return r, nil
+	}
+	if r.store, err = traffic.Open(ctx, f.Database); err == nil {
+		_, err = r.store.Migrate(ctx)
 	}
 	if err != nil {
-		r.store.Close()
-		return nil, err
+		r.close()
+		return nil, service.Hint(err, databaseHint)
 	}
 	return r, nil
 }
 
 func (r *reindexing) close() {
 	r.reader.Close()
-	r.store.Close()
+	if r.store != nil {
+		r.store.Close()
+	}
 }
 
 func (r *reindexing) run(ctx context.Context, o tapes.ScanOptions) error {
@@ -166,11 +171,10 @@ func (r *reindexing) step(ctx context.Context, listed []tapes.Listed) error {
 		}
 	}
 	r.done.Missing += len(missing)
-	if !r.dry {
-		err = r.index(ctx, missing)
-	}
-	if err == nil && !r.dry {
-		err = r.place(ctx, listed, known)
+	if r.store != nil {
+		if err = r.index(ctx, missing); err == nil {
+			err = r.place(ctx, listed, known)
+		}
 	}
 	r.line.draw(fmt.Sprintf("  %s looked at, %s missing, %s indexed", plural(r.done.Seen, "tape"), plural(r.done.Missing, "tape"), plural(r.done.Indexed, "tape")))
 	return err
@@ -296,7 +300,7 @@ func (r *reindexing) report(output string) error {
 	switch {
 	case d.Missing == 0:
 		text += ": nothing to do"
-	case r.dry:
+	case r.store == nil:
 		text += "; without --dry-run they are indexed"
 	default:
 		text += fmt.Sprintf(": indexed %s with %s", plural(d.Indexed, "tape"), plural(d.Exchanges, "exchange"))
