@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"tapedeck/events"
@@ -14,20 +16,24 @@ import (
 // reset as a reset.
 func (s *session) relay(client, upstream duplex, t *tap) {
 	done := make(chan struct{})
+	var ends passed
 	go func() {
 		defer close(done)
-		s.copy(upstream, client, t, events.Side_REQUEST)
+		s.copy(upstream, client, t, events.Side_REQUEST, &ends)
 	}()
-	s.copy(client, upstream, t, events.Side_RESPONSE)
+	s.copy(client, upstream, t, events.Side_RESPONSE, &ends)
 	<-done
 	client.Close()
 	upstream.Close()
 }
 
+// passed says, by the side that ended, whether its end was passed on.
+type passed [3]atomic.Bool
+
 // copy reads from one side and writes to the other. Each read is shown to the
 // dissector before it is written on, so that a request is always seen before
 // its answer.
-func (s *session) copy(to, from duplex, t *tap, side events.Side) {
+func (s *session) copy(to, from duplex, t *tap, side events.Side, ends *passed) {
 	size := smallBuffer
 	relayed := s.relayed[side]
 	r := newReader(from)
@@ -46,7 +52,7 @@ func (s *session) copy(to, from duplex, t *tap, side events.Side) {
 		full := n == size
 		buf.release()
 		if err != nil {
-			s.readEnded(to, from, t, side, err)
+			s.readEnded(to, from, t, side, ends, err)
 			return
 		}
 		size = nextSize(size, full, n)
@@ -66,15 +72,42 @@ func nextSize(size int, full bool, n int) int {
 }
 
 // readEnded passes the end of one side on.
-func (s *session) readEnded(to, from duplex, t *tap, side events.Side, err error) {
+func (s *session) readEnded(to, from duplex, t *tap, side events.Side, ends *passed, err error) {
+	if errors.Is(err, io.EOF) && wasReset(from) && !ends[other(side)].Load() {
+		err = syscall.ECONNRESET
+	}
 	if errors.Is(err, io.EOF) {
 		t.close(side, nil)
+		ends[side].Store(true)
 		passEnd(to, from)
 		return
 	}
 	t.close(side, unlessOurs(err))
 	reset(to)
 	reset(from)
+}
+
+func other(side events.Side) events.Side {
+	return events.Side_REQUEST + events.Side_RESPONSE - side
+}
+
+// wasReset is true for a connection whose read said EOF although its peer has
+// reset it: the kernel tells of a reset once, and a write of the other
+// direction may have been first to hear it. It is true as well when both sides
+// have sent their ends. TLS tells a cut apart by itself.
+func wasReset(c duplex) bool {
+	tcp, ok := c.(*net.TCPConn)
+	if !ok {
+		return false
+	}
+	gone := true // closed by the other direction, for a reset
+	if raw, err := tcp.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) {
+			_, err := syscall.Getpeername(int(fd))
+			gone = errors.Is(err, syscall.ENOTCONN)
+		})
+	}
+	return gone
 }
 
 // unlessOurs is nil for a connection that we have closed ourselves, at the end

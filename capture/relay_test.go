@@ -203,3 +203,33 @@ func TestRefusedUpstreamIsAResetAndAFailedExchange(t *testing.T) {
 		t.Errorf("recorded %s %s, failure %q", r.Class, r.Template, x.Failure)
 	}
 }
+
+// TestAResetIsPassedOnWhicheverDirectionHearsOfIt: an answer that is written
+// to a client which has just reset its connection takes the error from the
+// read that waits there.
+func TestAResetIsPassedOnWhicheverDirectionHearsOfIt(t *testing.T) {
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	c := start(t, Config{Inbound: []string{"0=" + l.Addr().String()}}, Deps{})
+	for range 300 {
+		client, err := net.Dial("tcp", c.Addrs()[0].String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		origin, err := l.AcceptTCP()
+		if err != nil {
+			t.Fatal(err)
+		}
+		origin.SetDeadline(time.Now().Add(10 * time.Second))
+		client.(*net.TCPConn).SetLinger(0)
+		io.WriteString(origin, "an answer")
+		client.Close()
+		if _, err := origin.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+			t.Fatalf("the client resets, the origin sees %v", err)
+		}
+		origin.Close()
+	}
+}
