@@ -4,6 +4,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
+
 	"tapedeck/events"
 	"tapedeck/wire"
 )
@@ -33,9 +35,10 @@ type marks struct {
 	name    []byte        // of what is looked at, in the part
 	place   func() string // the same, where it has to be put together
 	list    []Mark
-	room    [8]Mark         // for the first of them
-	before  map[string]bool // places that an earlier pass has marked
-	full    bool            // there may be more of these
+	room    [8]Mark                        // for the first of them
+	schema  protoreflect.MessageDescriptor // of gRPC's messages; nil: not known
+	before  map[string]bool                // places that an earlier pass has marked
+	full    bool                           // there may be more of these
 	changed bool
 }
 
