@@ -144,7 +144,7 @@ func (m typed) treated(field protoreflect.FieldDescriptor) treatment {
 // isWrapper says that a message stands for the value in it: StringValue, Value
 // and ListValue, Timestamp.
 func isWrapper(kind protoreflect.MessageDescriptor) bool {
-	return kind != nil && kind.ParentFile().Package() == "google.protobuf"
+	return kind != nil && !kind.IsMapEntry() && kind.ParentFile().Package() == "google.protobuf"
 }
 
 func (m typed) field(field protoreflect.FieldDescriptor, f protoField, value []byte) (out []byte, same bool) {

@@ -54,7 +54,7 @@ func (m typed) scalar(kind protoreflect.Kind, t treatment, b []byte) (out []byte
 	switch {
 	case !isNumber:
 		return b, true
-	case t.class == None && (n.wire != protowire.VarintType || n.signed):
+	case t.class == None && (n.wire != protowire.VarintType || n.zigzag):
 		return b, true
 	case t.class == None:
 		return m.varint(b)
