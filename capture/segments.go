@@ -8,6 +8,7 @@ import (
 
 	"tapedeck/capture/redact"
 	"tapedeck/events"
+	"tapedeck/wire"
 )
 
 const (
@@ -33,8 +34,11 @@ type messages struct {
 	held     *heldSegment      // nil: none
 }
 
-// holdFor is how long a segment waits for the messages behind it.
-const holdFor = time.Second
+// holdFor is how long a segment waits for the messages behind it: those of the
+// next second, in a segment that is as long as it is.
+func holdFor(number uint32) time.Duration {
+	return time.Second + time.Second<<(number/wire.SlowerSegments)
+}
 
 // heldSegment waits for the next one: until then a value may go on that has
 // begun in it. It has the place that is filled in when it is written.
@@ -45,8 +49,8 @@ type heldSegment struct {
 }
 
 // Segment takes messages. They are redacted and written when those behind them
-// have been looked at as well: with the next segment, a second later, or at the
-// exchange's end. An exchange that is open for more than a second gets an open
+// have been looked at as well: with the next segment, two seconds later (holdFor), or at
+// the exchange's end. An exchange that is open for more than a second gets an open
 // entry that points at its segment, and another every ten seconds; from there
 // all others are found backwards.
 func (s *sink) Segment(id events.ID, g *events.Segment) *events.RecordRef {

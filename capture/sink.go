@@ -164,7 +164,7 @@ func (s *sink) dropAll(reason string) {
 // once, and of a stream again after segments that no open entry leads to.
 func (s *sink) announce(now time.Time) {
 	for _, u := range s.under {
-		if m := u.messages; m != nil && m.held != nil && now.Sub(m.held.since) >= holdFor {
+		if m := u.messages; m != nil && m.held != nil && now.Sub(m.held.since) >= holdFor(m.held.Number) {
 			s.release(u, now)
 		}
 		switch m := u.messages; {
