@@ -271,7 +271,7 @@ func valueEnd(text []byte, from *int) (to int, number bool) {
 	switch structure[text[*from]] {
 	case quoteByte:
 		*from++
-		if to = closing(text, *from); to < 0 {
+		if to, _ = closing(text, *from); to < 0 {
 			to = len(text)
 		}
 	case numberByte:

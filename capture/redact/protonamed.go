@@ -128,7 +128,7 @@ func (m typed) below(field protoreflect.FieldDescriptor, number int) typed {
 func (m typed) treated(field protoreflect.FieldDescriptor) treatment {
 	if len(m.rules) > 0 {
 		for _, place := range []string{m.names, m.numbers} {
-			if r := m.ruleAt(place); r != nil {
+			if r := m.ruleAt([]byte(place)); r != nil {
 				return r.treatment()
 			}
 		}

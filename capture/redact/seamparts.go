@@ -138,7 +138,7 @@ func partsOfJSON(text []byte, base int) (all []part, ok bool) {
 	for i := 0; i < len(text); i++ {
 		switch structure[text[i]] {
 		case quoteByte:
-			end := closing(text, i+1)
+			end, _ := closing(text, i+1)
 			if end < 0 || len(levels) == 0 {
 				return nil, false
 			}
