@@ -162,8 +162,23 @@ func splice(data []byte, edits []edit, base int) []byte {
 	return append(out, data[done:]...)
 }
 
-// set replaces what overlaps: a value that goes on is replaced again, as a whole.
+// set replaces what lies within: a value that goes on is replaced again, as a
+// whole. Of one that lies over another only the rest is.
 func (h *seamed) set(e edit) {
+	for _, o := range h.edits {
+		switch {
+		case o.to <= e.from || e.to <= o.from || e.from <= o.from && o.to <= e.to:
+			continue
+		case o.from <= e.from:
+			e.from = min(o.to, e.to)
+		default:
+			e.to = o.from
+		}
+		e.with = bytes.Repeat([]byte{'x'}, e.to-e.from)
+	}
+	if e.from == e.to {
+		return
+	}
 	h.edits = slices.DeleteFunc(h.edits, func(o edit) bool { return o.from < e.to && e.from < o.to })
 	i, _ := slices.BinarySearchFunc(h.edits, e.from, func(o edit, from int) int { return o.from - from })
 	h.edits = slices.Insert(h.edits, i, e)

@@ -119,6 +119,18 @@ func TestSeamsBehindWhatIsWritten(t *testing.T) {
 	}
 }
 
+// Of values over each other both are replaced, the later one as far as it is
+// not within the other.
+func TestEditsOverEachOther(t *testing.T) {
+	var h seamed
+	for _, e := range []edit{{2, 4, []byte("abc")}, {6, 9, []byte("def")}, {3, 7, []byte("ghij")}, {8, 12, []byte("klmn")}, {0, 2, []byte("-")}, {2, 5, []byte("op")}} {
+		h.set(e)
+	}
+	if got := string(splice([]byte("0123456789ABCDEF"), h.edits, 0)); got != "-xxxxdefxxxCDEF" {
+		t.Errorf("got %q", got)
+	}
+}
+
 // A stream is looked at with bounded memory.
 func TestSeamsHoldLittle(t *testing.T) {
 	e := New(ThrowawayKey())
@@ -197,13 +209,20 @@ func FuzzSeams(f *testing.F) {
 	})
 }
 
-// settles says that a second pass leaves a text alone that is in one piece:
-// where a number stands in the way of an address it may not.
+// settles says that a second pass leaves a text alone. What has groups of digits
+// may be several numbers, of which the one that ends first was replaced: with
+// its token another may come first.
 func settles(e *Engine, in []byte) bool {
+	digits := 0
+	for _, c := range in {
+		if isDigit(c) {
+			digits++
+		}
+	}
 	s := scope{view: e.plain}
 	once, _, _ := s.find(in)
 	twice, _, _ := s.find(once)
-	return bytes.Equal(once, twice)
+	return digits < 8 && bytes.Equal(once, twice)
 }
 
 // seamsOnly is pass without what each message shows by itself.
