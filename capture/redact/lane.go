@@ -98,28 +98,49 @@ func (l *lane) look(s scope) {
 		return
 	}
 	s.fixed = l.binary
-	text := l.text[:min(len(l.text), l.seam+l.window())]
+	from, to := l.near()
 	var before, behind []found // what each side shows alone
 	alone := false
-	for _, c := range l.found(s, text) {
+	for _, c := range l.found(s, from, to) {
 		if c.to <= l.seam || c.from > l.seam+2*maxName {
 			continue
 		}
 		if !alone {
-			before, behind, alone = ended(l.found(s, text[:l.seam])), l.found(s, text[l.seam:]), true
+			before, behind, alone = ended(l.found(s, from, l.seam)), l.found(s, l.seam, to), true
 		}
-		l.decide(s, text, c, overlaps(before, c, 0), overlaps(behind, c, l.seam), c.from == grown)
+		l.decide(s, c, overlaps(before, c), overlaps(behind, c), c.from == grown)
 	}
 }
+
+// near is what is looked at around the seam: in a field the word that goes over
+// it, or groups of digits and capitals, with what may be its name.
+func (l *lane) near() (from, to int) {
+	t, window := l.text, l.window()
+	if !l.field {
+		return 0, min(len(t), l.seam+window)
+	}
+	goes := func(i int) bool {
+		return t[i] > ' ' || i > 0 && i+1 < len(t) && isGrouping(t[i-1]) && isGrouping(t[i+1])
+	}
+	for from = l.seam; from > 0 && goes(from-1); from-- {
+	}
+	for to = l.seam; to < min(len(t), l.seam+window) && goes(to); to++ {
+	}
+	return max(0, from-nameRoom), min(len(t), to+nameRoom)
+}
+
+const nameRoom = 64 // for a name before a value
+
+func isGrouping(c byte) bool { return isDigit(c) || c >= 'A' && c <= 'Z' }
 
 // ended are those that do not go on by what stands around them.
 func ended(all []found) []found {
 	return slices.DeleteFunc(all, func(c found) bool { return c.open })
 }
 
-func overlaps(all []found, c found, base int) bool {
+func overlaps(all []found, c found) bool {
 	for _, o := range all {
-		if o.from+base < c.to && c.from < o.to+base {
+		if o.from < c.to && c.from < o.to {
 			return true
 		}
 	}
@@ -130,16 +151,16 @@ func overlaps(all []found, c found, base int) bool {
 // Where one is it becomes what it would be anywhere: of a text, which may be
 // cut anywhere, the other side is made unreadable; messages that are whole in
 // themselves end a value as well.
-func (l *lane) decide(s scope, text []byte, c found, before, behind, grows bool) {
+func (l *lane) decide(s scope, c found, before, behind, grows bool) {
 	switch {
-	case c.from < l.seam && isTokenFirst(text[c.from:l.seam]):
+	case c.from < l.seam && isTokenFirst(l.text[c.from:l.seam]):
 	case !before && !behind, grows && !behind && c.from < l.seam:
-		l.replace(s, text, c)
+		l.replace(s, c)
 	case l.field, before && behind, c.from >= l.seam:
 	case before:
-		l.hide(s, text, c, l.seam, c.to)
+		l.edit(s, c, nil, l.seam, c.to)
 	case behind:
-		l.hide(s, text, c, c.from, l.seam)
+		l.edit(s, c, nil, c.from, l.seam)
 	}
 }
 
@@ -154,8 +175,8 @@ func isTokenFirst(value []byte) bool {
 
 // replace puts the token where the value begins, and nothing where it goes on;
 // where it can't grow, or has begun to be written, each piece keeps its length.
-func (l *lane) replace(s scope, text []byte, c found) {
-	value := text[c.from:c.to]
+func (l *lane) replace(s scope, c found) {
+	value := l.text[c.from:c.to]
 	if l.field && bytes.IndexByte(value, '\\') >= 0 {
 		return // escapes of JSON
 	}
@@ -166,19 +187,16 @@ func (l *lane) replace(s scope, text []byte, c found) {
 	if bytes.Equal(with, value) {
 		return
 	}
-	l.edit(s, text, c, with, c.from, c.to)
-	if c.to == len(text) {
+	l.edit(s, c, with, c.from, c.to)
+	if c.to == len(l.text) {
 		l.grown = c.from
 	}
 }
 
-// hide makes a side of a value unreadable.
-func (l *lane) hide(s scope, text []byte, c found, from, to int) {
-	l.edit(s, text, c, nil, from, to)
-}
-
-func (l *lane) edit(s scope, text []byte, c found, with []byte, from, to int) {
-	value := text[c.from:c.to]
+// edit replaces what lies in from…to of a value; without a token it makes it
+// unreadable.
+func (l *lane) edit(s scope, c found, with []byte, from, to int) {
+	value := l.text[c.from:c.to]
 	whole := with != nil && !l.fixed
 	var edits []edit
 	var of []*seamed
@@ -198,7 +216,7 @@ func (l *lane) edit(s scope, text []byte, c found, with []byte, from, to int) {
 		case !whole:
 			e.with = s.key.half(c.class(), value, b-a)
 		}
-		known = known && (whole || s.key.isHalf(text[a:b]))
+		known = known && (whole || s.key.isHalf(l.text[a:b]))
 		edits, of = append(edits, e), append(of, p.of)
 	}
 	if known && !whole {
@@ -214,9 +232,10 @@ func (l *lane) edit(s scope, text []byte, c found, with []byte, from, to int) {
 
 func (c found) class() Class { return c.treatment.class }
 
-// found are the values that a text shows: by their looks, by patterns of rules,
-// and in a text that may be a piece of JSON by their names.
-func (l *lane) found(s scope, text []byte) (all []found) {
+// found are the values that from…to of the text shows: by their looks, by
+// patterns of rules, and in a text that may be a piece of JSON by their names.
+func (l *lane) found(s scope, from, to int) (all []found) {
+	text := l.text[from:to]
 	d := detector{view: s.view, text: text, binary: l.binary}
 	for m, ok := d.next(0); ok; m, ok = d.next(m.to) {
 		all = append(all, found{match: m, treatment: s.classes[m.class]})
@@ -231,6 +250,9 @@ func (l *lane) found(s scope, text []byte) (all []found) {
 	}
 	if !l.field && !l.binary && bytes.IndexByte(text, '"') >= 0 {
 		all = append(all, s.members(text)...)
+	}
+	for i := range all {
+		all[i].from, all[i].to = all[i].from+from, all[i].to+from
 	}
 	return all
 }

@@ -248,3 +248,27 @@ func seamsOnly(t testing.TB, e *Engine, x *events.Exchange, kind string, segment
 	}
 	return out
 }
+
+// BenchmarkStream redacts messages of a stream, alone and together with what
+// is looked for over their borders.
+func BenchmarkStream(b *testing.B) {
+	word := chat("hello")
+	order := `{"event":"order","data":{"items":[` + strings.Repeat(`{"sku":"A-1","title":"a thing of wood","note":"ships on Monday"},`, 25) + `{}]}}`
+	for _, test := range []struct{ name, text string }{{"word", word}, {"order", order}, {"text", "hello there, this is a line of some chat"}} {
+		for _, across := range []bool{false, true} {
+			b.Run(test.name+map[bool]string{true: "/across"}[across], func(b *testing.B) {
+				e := New(testKey(b))
+				var q Seams
+				b.SetBytes(int64(len(test.text)))
+				for b.Loop() {
+					m := &events.Message{Side: events.Side_RESPONSE, Type: "text", Data: []byte(test.text), Size: int64(len(test.text))}
+					if across {
+						q.Add(e, socketOf, m)
+						q.Take(m)
+					}
+					e.Message(socketOf, m)
+				}
+			})
+		}
+	}
+}
