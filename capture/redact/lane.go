@@ -249,7 +249,11 @@ func (l *lane) found(s scope, from, to int) (all []found) {
 		}
 	}
 	if !l.field && !l.binary && bytes.IndexByte(text, '"') >= 0 {
-		all = append(all, s.members(text)...)
+		members := s.members(text)
+		all = slices.DeleteFunc(all, func(c found) bool { // a number of JSON stays one
+			return slices.ContainsFunc(members, func(m found) bool { return m.number && m.from == c.from })
+		})
+		all = append(all, members...)
 	}
 	for i := range all {
 		all[i].from, all[i].to = all[i].from+from, all[i].to+from

@@ -165,6 +165,7 @@ func FuzzSeams(f *testing.F) {
 		f.Add([]byte(k.body), uint8(i), uint16(3))
 	}
 	f.Add([]byte("0000@00.0A00AA0000A0000AA"), uint8(0), uint16(3))
+	f.Add([]byte("00000pAssword\": 00"), uint8(0), uint16(10))
 	f.Add([]byte("pay 4111 1111 1111 1111 now, ada.love@example.com, password=hunter2"), uint8(0), uint16(9))
 	f.Add([]byte(`{"a":1,"password":"hunter2","cvv":"123"}`), uint8(0), uint16(7))
 	e := New(testKey(f))
