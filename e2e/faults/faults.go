@@ -48,6 +48,9 @@ func faults(s *stack) []fault {
 			return nil
 		}})
 	}
+	for _, l := range s.links {
+		all = append(all, l.faults()...)
+	}
 	all = append(all,
 		fault{"poison", nil, s.poison},
 		fault{"poison", nil, s.poison},

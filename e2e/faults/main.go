@@ -2,7 +2,8 @@
 // counts: it is how the promises about loss are held.
 //
 // It runs two captures, three archivers and indexers, JetStream, an S3 server
-// and a private TimescaleDB, each a process, and clients whose answered requests are noted.
+// and a private TimescaleDB, each a process, with links between them that can be
+// cut and slowed, and clients whose answered requests are noted.
 // For FAULT_TIME (default 2m) faults drawn from FAULT_SEED (default: the time)
 // hit them. Then everything is healed and must be even within two minutes:
 //

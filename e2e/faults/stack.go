@@ -38,6 +38,7 @@ type stack struct {
 	s3at     string  // its address
 	workers  []*slot // archivers and indexers
 	captures []*slot
+	links    []*link
 	poisons  poisons
 	fronts   []string // where the captures listen
 
@@ -146,7 +147,19 @@ func (s *stack) define(back string, workers int) error {
 	if err != nil {
 		return err
 	}
-	nats := "nats://" + address
+	direct := "nats://" + address
+	nats, err := s.linkTo("broker", direct)
+	if err != nil {
+		return err
+	}
+	dsn, err := s.linkTo("database", s.database.dsn)
+	if err != nil {
+		return err
+	}
+	s3, err := s.linkTo("s3", "http://"+s.s3at)
+	if err != nil {
+		return err
+	}
 	make := func(name, ready string, args func(life string) []string) *slot {
 		return &slot{name: name, folder: s.folder, ready: ready, command: func(life string) *exec.Cmd {
 			a := args(life)
@@ -162,10 +175,10 @@ func (s *stack) define(back string, workers int) error {
 	for i := range workers {
 		s.workers = append(s.workers,
 			make(fmt.Sprintf("archiver%d", i+1), "", func(string) []string {
-				return append(common("archiver"), "--archive", s.archiveURL(), "--reel-age", "2s")
+				return append(common("archiver"), "--archive", archiveAt(s3), "--reel-age", "2s")
 			}),
 			make(fmt.Sprintf("indexer%d", i+1), "", func(string) []string {
-				return append(common("indexer"), "--database", s.database.dsn)
+				return append(common("indexer"), "--database", dsn)
 			}))
 	}
 	for i, name := range []string{"shop", "desk"} {
@@ -178,12 +191,14 @@ func (s *stack) define(back string, workers int) error {
 			return append(common("capture"), "--service", name, "--instance", life, "--spool", s.spool(i), "--inbound", front+"="+back)
 		}))
 	}
-	s.nats, s.js, err = service.ConnectLater(nats, "faults", slog.New(slog.DiscardHandler))
+	s.nats, s.js, err = service.ConnectLater(direct, "faults", slog.New(slog.DiscardHandler))
 	return err
 }
 
-func (s *stack) archiveURL() string {
-	return "s3://" + bucket + "?" + url.Values{"endpoint": {"http://" + s.s3at}, "region": {region}}.Encode()
+func (s *stack) archiveURL() string { return archiveAt("http://" + s.s3at) }
+
+func archiveAt(endpoint string) string {
+	return "s3://" + bucket + "?" + url.Values{"endpoint": {endpoint}, "region": {region}}.Encode()
 }
 
 func (s *stack) spool(capture int) string {
@@ -244,6 +259,9 @@ func (s *stack) close() {
 			one.end(syscall.SIGKILL)
 		}
 		s.keepers.Wait()
+	}
+	for _, l := range s.links {
+		l.Stop()
 	}
 	if s.nats != nil {
 		s.nats.Close()
