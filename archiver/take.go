@@ -117,11 +117,16 @@ const reelAttempts = 5
 // storeReel archives tapes of one namespace as one object.
 func (s *Service) storeReel(ctx context.Context, items []item) {
 	ts, msgs := make([]*events.Tape, len(items)), make([]jetstream.Msg, len(items))
+	var err error
 	for i, it := range items {
-		ts[i], msgs[i] = it.tape, it.msg
+		kept, keptErr := s.archive.Kept(ctx, it.tape)
+		ts[i], msgs[i], err = kept, it.msg, errors.Join(err, keptErr)
 	}
 	defer service.KeepAlive(ctx, msgs...)()
-	reel, err := tapes.NewReel(time.Now(), ts)
+	var reel *tapes.Reel
+	if err == nil {
+		reel, err = tapes.NewReel(time.Now(), ts)
+	}
 	for attempt := uint64(0); err == nil; attempt++ {
 		begin := time.Now()
 		var archived []events.Archived
