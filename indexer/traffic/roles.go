@@ -32,7 +32,7 @@ func notAllowed(err error) bool {
 
 // ownTables are all tables of the schema.
 var ownTables = []string{"migrations", "workloads", "endpoints", "exchanges", "open_exchanges", "tapes", "places",
-	"rollup_part", "rollup_10s", "rollup_1m", "rollup_10m", "rollup_1h", "rollup_1d", "scenarios", "replays"}
+	"rollup_part", "rollup_10s", "rollup_1m", "rollup_10m", "rollup_1h", "rollup_1d", "scenarios", "replays", "tombstones", "acknowledged"}
 
 // ownFunctions are what writers call as the owner.
 var ownFunctions = []string{"drop_old_chunks(text, timestamptz)", "set_exchange_chunks(interval)"}
