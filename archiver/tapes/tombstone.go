@@ -108,6 +108,17 @@ func (t *Tombstones) check(ctx context.Context, id events.ID) error {
 	return err
 }
 
+// Purged are the exchanges that were purged. It is not to be changed.
+func (a *Archive) Purged(ctx context.Context) (Gone, error) { return a.purged.Load(ctx) }
+
+// PurgedOf are the exchanges that have tombstones in a bucket.
+func PurgedOf(ctx context.Context, b Bucket) (Gone, error) {
+	if a, ok := b.(*Archive); ok {
+		return a.Purged(ctx)
+	}
+	return NewTombstones(b).Load(ctx)
+}
+
 // Kept is a tape without what was purged of it, the same one if nothing was.
 func (a *Archive) Kept(ctx context.Context, t *events.Tape) (*events.Tape, error) {
 	gone, err := a.purged.Load(ctx)
