@@ -27,7 +27,7 @@ type adminAudit struct {
 // traffic it sends a tape every 30 s.
 const unheard = 2 * time.Minute
 
-// Run reconciles, for each source: begun = indexed + dead + dropped + open + on
+// Run reconciles, for each source: begun = indexed + dead + purged + dropped + open + on
 // their way (in JetStream, or in the source's spool), and the archive with the
 // ledger.
 func (c *adminAudit) Run(ctx context.Context, env *Env) error {
@@ -225,7 +225,7 @@ func (a *audit) find(what string, s *traffic.Account, text, hint string) {
 }
 
 func (a *audit) print(env *Env, asked bool) {
-	t := table{head: []string{"SERVICE", "SOURCE", "LAST TAPE", "BEGUN", "INDEXED", "DEAD", "DROPPED", "OPEN", "ON THE WAY", ""}}
+	t := table{head: []string{"SERVICE", "SOURCE", "LAST TAPE", "BEGUN", "INDEXED", "DEAD", "PURGED", "DROPPED", "OPEN", "ON THE WAY", ""}}
 	number := func(n int64) cell { return cell{text: fmt.Sprint(n), right: true} }
 	for _, s := range a.Sources {
 		note := ""
@@ -233,7 +233,7 @@ func (a *audit) print(env *Env, asked bool) {
 			note = "ended"
 		}
 		t.add(cell{text: s.Namespace + "/" + s.Service.Service}, cell{text: s.Source.String()}, cell{text: s.LastTape.Local().Format(time.DateTime)},
-			number(s.Begun), number(s.Indexed), number(s.Dead), number(s.Dropped), number(s.Open), number(s.Missing), cell{text: strings.TrimSpace(note + " " + drops(s.Drops)), color: faint})
+			number(s.Begun), number(s.Indexed), number(s.Dead), number(s.Purged), number(s.Dropped), number(s.Open), number(s.Missing), cell{text: strings.TrimSpace(note + " " + drops(s.Drops)), color: faint})
 	}
 	if len(a.Sources) > 0 {
 		t.print(env)

@@ -121,6 +121,9 @@ func (r *reindexing) close() {
 func (r *reindexing) run(ctx context.Context, o tapes.ScanOptions) error {
 	defer r.line.clear()
 	r.done = reindexed{}
+	if err := r.bury(ctx); err != nil {
+		return err
+	}
 	var listed []tapes.Listed
 	for t, err := range r.archive.Tapes(ctx, o) {
 		if err := r.damaged(err); err != nil {
@@ -243,7 +246,7 @@ func refusedAsDamage(err error) error {
 }
 
 func (r *reindexing) write(ctx context.Context, list []traffic.Received) error {
-	stored, err := r.store.Write(ctx, list, r.bury)
+	stored, err := r.store.Write(ctx, list, r.refused)
 	if err != nil {
 		return err
 	}
@@ -257,8 +260,20 @@ func (r *reindexing) write(ctx context.Context, list []traffic.Received) error {
 	return nil
 }
 
-// bury tells of what the database can't hold: the tape keeps it.
-func (r *reindexing) bury(_ context.Context, dead []traffic.Dead) error {
+// bury tells the index of what was purged before it was made.
+func (r *reindexing) bury(ctx context.Context) error {
+	if r.store == nil {
+		return nil
+	}
+	all, err := r.archive.Purges(ctx)
+	for _, p := range all {
+		err = errors.Join(err, buryInIndex(ctx, r.store, p))
+	}
+	return err
+}
+
+// refused tells of what the database can't hold: the tape keeps it.
+func (r *reindexing) refused(_ context.Context, dead []traffic.Dead) error {
 	r.line.clear()
 	for _, d := range dead {
 		fmt.Fprintf(r.env.Stderr, "exchange %s of tape %s can't be indexed: %s\n", d.Row.ID, d.Row.Tape, oneLine(d.Reason.Error()))

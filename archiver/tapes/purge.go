@@ -136,10 +136,8 @@ func (a *Archive) objectsOf(ctx context.Context, p *Purge) ([]ObjectInfo, error)
 			return nil, err
 		}
 		for _, c := range found {
-			if c.err != nil {
-				return nil, c.err
-			}
-			if wanted[c.id] && !listed[c.place.Object] {
+			// A reel that can't be read was told of when it was looked through.
+			if c.err == nil && wanted[c.id] && !listed[c.place.Object] {
 				listed[c.place.Object] = true
 				objects = append(objects, ObjectInfo{Key: c.place.Object})
 			}

@@ -74,3 +74,12 @@ func (p *prepared) leaveOut(gone map[events.ID]struct{}) {
 	p.opens = slices.DeleteFunc(p.opens, purged)
 	p.purged += before - len(p.rows)
 }
+
+// Buried says whether an exchange has a tombstone here.
+func (s *Store) Buried(ctx context.Context, id events.ID) (has bool, err error) {
+	err = s.pool.QueryRow(ctx, "select exists (select from tombstones where id = $1)", [16]byte(id)).Scan(&has)
+	if err != nil {
+		return false, fmt.Errorf("read tombstones: %w", err)
+	}
+	return has, nil
+}
