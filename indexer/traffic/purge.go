@@ -28,6 +28,13 @@ type Purged struct {
 // ledger counts them as purged. It may be done again.
 func (s *Store) Purge(ctx context.Context, list []Tombstone) (done Purged, err error) {
 	err = transaction(ctx, s.pool, func(tx pgx.Tx) error {
+		var free bool
+		if err := tx.QueryRow(ctx, "select pg_try_advisory_xact_lock_shared($1)", int64(rebuildLock)).Scan(&free); err != nil {
+			return fmt.Errorf("lock: %w", err)
+		}
+		if !free {
+			return ErrRebuilding
+		}
 		for _, key := range []int64{purgeLock, mergeLock} {
 			if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1)", key); err != nil {
 				return fmt.Errorf("lock: %w", err)

@@ -112,7 +112,7 @@ func asOwner(ctx context.Context, conn *pgx.Conn) error {
 	var owned bool
 	err := conn.QueryRow(ctx, `select exists (
 		select from pg_class c join pg_roles r on r.oid = c.relowner
-		where c.oid = to_regclass('migrations') and r.rolname = $1 and pg_has_role(r.oid, 'member'))`, OwnerRole).Scan(&owned)
+		where c.oid = to_regclass(quote_ident(current_schema()) || '.migrations') and r.rolname = $1 and pg_has_role(r.oid, 'member'))`, OwnerRole).Scan(&owned)
 	if err != nil || !owned {
 		return err
 	}
