@@ -111,6 +111,7 @@ func Commands() []Command {
 				"admin audit --nats nats://localhost:4222 --database $DSN --archive s3://tapes  # is every exchange accounted for?",
 				"admin dlq list --nats nats://localhost:4222  # what could never be handled, and why",
 				"admin reindex --database $DSN --archive s3://tapes --from 2026-11-01  # index archived tapes that the index does not have",
+				"admin reindex --all --database $DSN --archive s3://tapes  # make the whole index anew, while indexers go on",
 				"admin purge '{path=~\"/users/42.*\"}' --dry-run --database $DSN --archive s3://tapes  # how much is there of someone who wants to be forgotten?",
 				"admin purge '{path=~\"/users/42.*\"}' --yes --database $DSN --archive s3://tapes  # remove it for ever",
 				"admin ca  # the certificate that programs must trust which record does not start; docs/tls.md",

@@ -23,9 +23,9 @@ const (
 
 // Swapped is what a swap has copied from the old index.
 type Swapped struct {
-	Tapes     int // that the archive does not have: not yet, or not any more
-	Exchanges int // of these
-	Forgotten int // of these, exchanges that only rollups still knew
+	Tapes     int `json:"tapes"`     // that the archive does not have: not yet, or not any more
+	Exchanges int `json:"exchanges"` // of these
+	Forgotten int `json:"forgotten"` // of these, exchanges that only rollups still knew
 }
 
 // Swap adds the tapes that only the index in use has, and puts the fresh tables
