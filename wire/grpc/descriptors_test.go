@@ -36,12 +36,13 @@ const shopFiles = `{"file": [
  {"name": "types.proto", "package": "shop", "syntax": "proto3", "messageType": [{"name": "Item", "field": [
    {"name": "sku", "number": 1, "type": "TYPE_STRING", "label": "LABEL_OPTIONAL", "jsonName": "sku"},
    {"name": "unit_price", "number": 2, "type": "TYPE_DOUBLE", "label": "LABEL_OPTIONAL", "jsonName": "unitPrice"}]}]},
- {"name": "cart.proto", "package": "shop", "syntax": "proto3", "dependency": ["types.proto", "google/protobuf/timestamp.proto", "google/protobuf/any.proto"],
+ {"name": "cart.proto", "package": "shop", "syntax": "proto3", "dependency": ["types.proto", "google/protobuf/timestamp.proto", "google/protobuf/any.proto", "google/protobuf/struct.proto"],
   "messageType": [{"name": "Cart", "field": [
    {"name": "id", "number": 1, "type": "TYPE_INT64", "label": "LABEL_OPTIONAL", "jsonName": "id"},
    {"name": "items", "number": 2, "type": "TYPE_MESSAGE", "typeName": ".shop.Item", "label": "LABEL_REPEATED", "jsonName": "items"},
    {"name": "changed_at", "number": 3, "type": "TYPE_MESSAGE", "typeName": ".google.protobuf.Timestamp", "label": "LABEL_OPTIONAL", "jsonName": "changedAt"},
-   {"name": "extra", "number": 4, "type": "TYPE_MESSAGE", "typeName": ".google.protobuf.Any", "label": "LABEL_OPTIONAL", "jsonName": "extra"}]}],
+   {"name": "extra", "number": 4, "type": "TYPE_MESSAGE", "typeName": ".google.protobuf.Any", "label": "LABEL_OPTIONAL", "jsonName": "extra"},
+   {"name": "facts", "number": 5, "type": "TYPE_MESSAGE", "typeName": ".google.protobuf.Struct", "label": "LABEL_OPTIONAL", "jsonName": "facts"}]}],
   "service": [{"name": "Carts", "method": [{"name": "Get", "inputType": ".shop.Item", "outputType": ".shop.Cart"}]}]}]}`
 
 func shopSet(t testing.TB) *descriptorpb.FileDescriptorSet {
@@ -90,6 +91,7 @@ func TestJSON(t *testing.T) {
 		{"bytes", "/x.Y/Z", "\x0a\x02\xff\xfe", d, `{"1":"//4="}`},
 		{"no type for an Any", "/shop.Carts/Get", unpackable, d, `{"4":{"1":"x.y/no.No","2":""}}`},
 		{"other than its descriptor", "/shop.Carts/Get", "\x12\x01\x08", d, `{"2":"CA=="}`},
+		{"a map's key that is a number", "/shop.Carts/Get", "\x2a\x0d\x0a\x0b\x0a\x00\x09\x00\x00\x00\x00\x00\x00\x00\x00", d, `{"5":{"1":{"1":["","0x0000000000000000"]}}}`},
 		{"groups", "/x.Y/Z", deep, d, ""},
 	} {
 		got, err := test.d.JSON(test.path, answerOf(test.data))

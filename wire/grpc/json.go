@@ -29,7 +29,7 @@ func (d *Descriptors) JSON(path string, m *events.Message) (json.RawMessage, err
 	}
 	if kind := d.Message(path, m.Side == events.Side_REQUEST); kind != nil {
 		message := dynamicpb.NewMessage(kind)
-		if err := (proto.UnmarshalOptions{Resolver: d.types, RecursionLimit: maxNesting}).Unmarshal(data, message); err == nil {
+		if err := d.unmarshal(data, message); err == nil {
 			if named, err := d.named(message); err == nil {
 				return named, nil
 			}
@@ -40,6 +40,17 @@ func (d *Descriptors) JSON(path string, m *events.Message) (json.RawMessage, err
 		return nil, fmt.Errorf("read message of %s: no Protocol Buffers", path)
 	}
 	return appendMembers(nil, fields, 0), nil
+}
+
+// unmarshal is proto.Unmarshal, in which dynamicpb panics on the entry of a map
+// whose key has another wire type (protobuf-go 1.36).
+func (d *Descriptors) unmarshal(data []byte, m *dynamicpb.Message) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("read %s: %v", m.Descriptor().FullName(), r)
+		}
+	}()
+	return proto.UnmarshalOptions{Resolver: d.types, RecursionLimit: maxNesting}.Unmarshal(data, m)
 }
 
 // named is a message with the names of its fields, and behind them those that
