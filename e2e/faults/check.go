@@ -23,10 +23,11 @@ type oracle struct {
 	reached  map[int]int
 	killed   map[string]time.Time // lives of captures, and when
 	wrong    []string
+	poisons  []bool // sent, and whether the broker said that it has it
 }
 
 func (s *stack) oracle(l *load) oracle {
-	o := oracle{answered: l.answered, reached: l.reached, killed: map[string]time.Time{}, wrong: l.wrong}
+	o := oracle{answered: l.answered, reached: l.reached, killed: map[string]time.Time{}, wrong: l.wrong, poisons: s.poisons.acked}
 	for _, c := range s.captures {
 		for _, one := range c.lives {
 			if sig, at := one.ending(); sig == syscall.SIGKILL {
@@ -42,9 +43,10 @@ func check(o oracle, e *evidence) []string {
 	found := slices.Clone(o.wrong)
 	say := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
 	found = append(found, e.corrupt...)
-	if e.dead > 0 {
-		say("%d dead letters", e.dead)
+	for _, letter := range e.dead {
+		say("a dead letter: %s", letter)
 	}
+	found = append(found, poisoned(o.poisons, e.letters)...)
 	if e.spooled > 0 || e.waiting > 0 {
 		say("%d tapes are still spooled, %d messages still in the streams", e.spooled, e.waiting)
 	}

@@ -30,6 +30,8 @@ func controls(ctx context.Context, s *stack, l *load) error {
 			sql("delete from exchanges where ctid in (select max(ctid) from exchanges where id = " + one + ") and id = " + one)},
 		{"a request that nobody recorded", func() error { l.answered[-1] = answer{life: s.captures[0].name + "-1"}; return nil },
 			func() error { delete(l.answered, -1); return nil }},
+		{"poison without a letter", func() error { s.poisons.acked = append(s.poisons.acked, true); return nil },
+			func() error { s.poisons.acked = s.poisons.acked[:len(s.poisons.acked)-1]; return nil }},
 		{"an object that is gone", s.hideTape, s.showTape},
 		{"a row that is gone", sql("delete from exchanges where id = " + one), func() error { return nil }},
 	} {

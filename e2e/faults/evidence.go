@@ -23,9 +23,10 @@ type evidence struct {
 	corrupt  []string            // what can't be read, or is not what was sent
 	partial  map[string]int      // exchanges whose body has pieces missing, by life
 	accounts []traffic.Account
-	dead     uint64 // letters
-	spooled  int    // tapes
-	waiting  uint64 // tapes in CAPTURED, events in ARCHIVED
+	letters  map[int]int // dead letters of each poison
+	dead     []string    // those of anything else
+	spooled  int         // tapes
+	waiting  uint64      // tapes in CAPTURED, events in ARCHIVED
 }
 
 // settle looks until nothing is wrong any more, or until the deadline; then the
@@ -94,11 +95,10 @@ func (s *stack) look(ctx context.Context) (*evidence, error) {
 	if err := s.lookIntoIndex(ctx, e); err != nil {
 		return nil, err
 	}
-	stream, err := s.js.Stream(ctx, events.StreamDead)
-	if err != nil {
+	var err error
+	if e.letters, e.dead, err = s.letters(ctx); err != nil {
 		return nil, err
 	}
-	e.dead = stream.CachedInfo().State.Msgs
 	return e, nil
 }
 

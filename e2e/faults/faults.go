@@ -49,6 +49,8 @@ func faults(s *stack) []fault {
 		}})
 	}
 	all = append(all,
+		fault{"poison", nil, s.poison},
+		fault{"poison", nil, s.poison},
 		fault{"cut database", nil, func(ctx context.Context, _ time.Duration) error { return s.database.cut(ctx) }},
 		fault{"restart database", []*slot{s.database.slot}, func(ctx context.Context, hold time.Duration) error {
 			return s.database.restart(ctx, hold, false)

@@ -9,7 +9,8 @@
 //   - every answered request is once in the archive and once in the index, with
 //     its bytes; only a killed capture may lose what it had not stored yet
 //   - what was dropped is counted in the ledger, and each source's account adds up
-//   - nothing went to the dead letters, no client saw an error of ours but on
+//   - what was sent that is no tape is once among the dead letters,
+//     with the reason, and nothing else is; no client saw an error of ours but on
 //     connections of a killed capture, and no service panicked
 //
 // At the end it damages archive and index itself: a check that does not notice

@@ -38,6 +38,7 @@ type stack struct {
 	s3at     string  // its address
 	workers  []*slot // archivers and indexers
 	captures []*slot
+	poisons  poisons
 	fronts   []string // where the captures listen
 
 	origin atomic.Pointer[load]
