@@ -116,25 +116,32 @@ const reelAttempts = 5
 
 // storeReel archives tapes of one namespace as one object.
 func (s *Service) storeReel(ctx context.Context, items []item) {
-	ts, msgs := make([]*events.Tape, len(items)), make([]jetstream.Msg, len(items))
+	msgs := make([]jetstream.Msg, len(items))
 	for i, it := range items {
-		ts[i], msgs[i] = it.tape, it.msg
+		msgs[i] = it.msg
 	}
 	defer service.KeepAlive(ctx, msgs...)()
-	reel, err := tapes.NewReel(time.Now(), ts)
-	for attempt := uint64(0); err == nil; attempt++ {
+	var reel *tapes.Reel
+	var err error
+	for attempt := uint64(0); ; attempt++ {
 		begin := time.Now()
 		var archived []events.Archived
-		archived, err = s.archive.PutReel(ctx, reel)
+		if reel == nil {
+			reel, err = s.newReel(ctx, begin, items)
+		}
+		if err == nil {
+			archived, err = s.archive.PutReel(ctx, reel)
+		}
 		s.observe(begin, kindReel, reel.Size(), err)
 		if err == nil {
 			err = s.announce(ctx, archived...)
 			break
 		}
-		if attempt+1 < reelAttempts && service.Sleep(ctx, service.Backoff(attempt)) {
-			s.log.Warn("archive is failing, trying again", "error", err)
-			err = nil
+		if attempt+1 == reelAttempts || !service.Sleep(ctx, service.Backoff(attempt)) {
+			break
 		}
+		s.log.Warn("archive is failing, trying again", "error", err)
+		err = nil
 	}
 	for _, it := range items {
 		if err != nil {
@@ -143,6 +150,18 @@ func (s *Service) storeReel(ctx context.Context, items []item) {
 		}
 		s.acknowledge(it)
 	}
+}
+
+// newReel makes a reel of what is to be kept of tapes.
+func (s *Service) newReel(ctx context.Context, now time.Time, items []item) (*tapes.Reel, error) {
+	kept := make([]*events.Tape, len(items))
+	for i, it := range items {
+		var err error
+		if kept[i], err = s.archive.Kept(ctx, it.tape); err != nil {
+			return nil, err
+		}
+	}
+	return tapes.NewReel(now, kept)
 }
 
 // announce says where tapes lie.

@@ -14,6 +14,7 @@ type adminCommand struct {
 	Setup   adminSetup   `cmd:"" help:"Make the streams, durable consumers and buckets that are missing on --nats, and tables and roles in --database."`
 	Audit   adminAudit   `cmd:"" help:"Reconcile what each source recorded with index and archive; exit 1 if anything is unaccounted for."`
 	Reindex adminReindex `cmd:"" help:"Index archived tapes that the index does not have: after a lost database, or one that came later."`
+	Purge   adminPurge   `cmd:"" help:"Remove exchanges for ever, from index, archive and scenarios."`
 	DLQ     adminDLQ     `cmd:"" name:"dlq" help:"Dead letters: list, show, requeue or drop what could never be handled."`
 	Doctor  adminDoctor  `cmd:"" help:"Look at NATS, the database and the archive, and say what to do."`
 	CA      adminCA      `cmd:"" name:"ca" help:"Print the certificate that programs must trust where capture opens their TLS; made at first use."`

@@ -20,14 +20,16 @@ type adminAudit struct {
 	service.Flags
 	Since  string `default:"24h" placeholder:"TIME" help:"Look at sources that were heard of, and tapes that were closed, since then: 24h, 15:04, 2006-01-02. Default: ${default}."`
 	Repair bool   `help:"Index archived tapes that the index does not have, as admin reindex does."`
-	Output string `short:"o" enum:"text,json" default:"text" help:"text or json."`
+	// Sources that will not come back are problems until someone says so.
+	Acknowledge []string `placeholder:"SOURCE" help:"Say that no more will come of these sources, by the ids that the audit prints: their silence and what is missing of them now is lost, counted as that, and no problem any more."`
+	Output      string   `short:"o" enum:"text,json" default:"text" help:"text or json."`
 }
 
 // unheard is how long a source that has not ended may be silent: without
 // traffic it sends a tape every 30 s.
 const unheard = 2 * time.Minute
 
-// Run reconciles, for each source: begun = indexed + dead + dropped + open + on
+// Run reconciles, for each source: begun = indexed + dead + purged + dropped + open + on
 // their way (in JetStream, or in the source's spool), and the archive with the
 // ledger.
 func (c *adminAudit) Run(ctx context.Context, env *Env) error {
@@ -40,6 +42,9 @@ func (c *adminAudit) Run(ctx context.Context, env *Env) error {
 		return err
 	}
 	defer r.close()
+	if err := c.acknowledge(ctx, r); err != nil {
+		return err
+	}
 	a, err := c.take(ctx, env, r, since.UTC())
 	if err != nil {
 		return err
@@ -105,10 +110,14 @@ type audit struct {
 	Archived int               `json:"archived_tapes"`
 	// Unarchived are in the index and not in the archive, and nobody has said
 	// that they were; Deleted were.
-	Unarchived int       `json:"unarchived_tapes"`
-	Deleted    int       `json:"deleted_tapes"`
-	Reindexed  reindexed `json:"reindex"`
-	Problems   []problem `json:"problems"`
+	Unarchived int `json:"unarchived_tapes"`
+	Deleted    int `json:"deleted_tapes"`
+	// Acknowledged sources are silent and were said to be lost, with Lost
+	// exchanges that are missing.
+	Acknowledged int       `json:"acknowledged_sources"`
+	Lost         int64     `json:"lost_exchanges"`
+	Reindexed    reindexed `json:"reindex"`
+	Problems     []problem `json:"problems"`
 }
 
 // problem is something that is unaccounted for.
@@ -185,21 +194,28 @@ func (a *audit) judge(now time.Time) {
 		}
 		// Tapes that a full spool dropped are missing, too; their exchanges are
 		// counted as dropped.
-		missing := uint64(max(0, s.MissingTapes-s.SpooledTapes))
-		if s.Missing == 0 {
+		lost := min(s.Lost, max(s.Missing, 0))
+		missing := uint64(max(0, s.MissingTapes-s.SpooledTapes-s.LostTapes))
+		if s.Missing == lost {
 			missing = 0
 		}
+		a.Lost += lost
 		if missing > onTheirWay {
 			hint := "a dead letter may have the reason: tapedeck admin dlq list"
 			if a.Waiting == nil {
 				hint = "they may be in the stream: --nats URL looks"
 			}
-			a.find("missing", s, fmt.Sprintf("%s with %s neither in the index nor on their way", plural(int(missing), "tape"), plural(int(s.Missing), "exchange")), hint)
+			a.find("missing", s, fmt.Sprintf("%s with %s neither in the index nor on their way", plural(int(missing), "tape"), plural(int(s.Missing-lost), "exchange")), hint)
 		}
 		onTheirWay -= min(onTheirWay, missing)
-		if silent := now.Sub(s.LastTape); !s.Ended && silent > unheard && waiting == 0 {
+		silent := now.Sub(s.LastTape)
+		switch {
+		case s.Ended || silent <= unheard || waiting > 0:
+		case isAcknowledged(s):
+			a.Acknowledged++
+		default:
 			a.find("silent", s, fmt.Sprintf("not heard of for %s: it did not say that it ended, and what it recorded since is unknown", shortDuration(silent)),
-				"a capture that was killed says so when it is started again with the same --data")
+				"a capture that was killed says so when it is started again with the same --data; if it never will be: tapedeck admin audit --acknowledge "+s.Source.String())
 		}
 	}
 	if a.Deleted > 0 {
@@ -225,15 +241,17 @@ func (a *audit) find(what string, s *traffic.Account, text, hint string) {
 }
 
 func (a *audit) print(env *Env, asked bool) {
-	t := table{head: []string{"SERVICE", "SOURCE", "LAST TAPE", "BEGUN", "INDEXED", "DEAD", "DROPPED", "OPEN", "ON THE WAY", ""}}
+	t := table{head: []string{"SERVICE", "SOURCE", "LAST TAPE", "BEGUN", "INDEXED", "DEAD", "PURGED", "DROPPED", "OPEN", "ON THE WAY", ""}}
 	number := func(n int64) cell { return cell{text: fmt.Sprint(n), right: true} }
 	for _, s := range a.Sources {
 		note := ""
 		if s.Ended {
 			note = "ended"
+		} else if isAcknowledged(&s) {
+			note = "acknowledged"
 		}
 		t.add(cell{text: s.Namespace + "/" + s.Service.Service}, cell{text: s.Source.String()}, cell{text: s.LastTape.Local().Format(time.DateTime)},
-			number(s.Begun), number(s.Indexed), number(s.Dead), number(s.Dropped), number(s.Open), number(s.Missing), cell{text: strings.TrimSpace(note + " " + drops(s.Drops)), color: faint})
+			number(s.Begun), number(s.Indexed), number(s.Dead), number(s.Purged), number(s.Dropped), number(s.Open), number(s.Missing), cell{text: strings.TrimSpace(note + " " + drops(s.Drops)), color: faint})
 	}
 	if len(a.Sources) > 0 {
 		t.print(env)
@@ -243,6 +261,9 @@ func (a *audit) print(env *Env, asked bool) {
 		fmt.Fprintf(env.Stdout, "; in JetStream %d for the indexer, %d for the archiver", a.Waiting[events.DurableIndexer], a.Waiting[events.DurableArchiver])
 	}
 	fmt.Fprintln(env.Stdout)
+	if a.Acknowledged > 0 || a.Lost > 0 {
+		fmt.Fprintf(env.Stdout, "acknowledged as lost: %s, %s\n", plural(a.Acknowledged, "source"), plural(int(a.Lost), "exchange"))
+	}
 	if n := a.Reindexed.Indexed; n > 0 {
 		fmt.Fprintf(env.Stdout, "repaired: indexed %s with %s\n", plural(n, "tape"), plural(a.Reindexed.Exchanges, "exchange"))
 	}

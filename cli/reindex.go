@@ -20,6 +20,7 @@ type adminReindex struct {
 	From   string `placeholder:"TIME" help:"Only tapes begun since then: 24h, 15:04, 2006-01-02 or 2006-01-02T15:04:05Z. Default: all."`
 	To     string `placeholder:"TIME" help:"Only tapes begun before."`
 	DryRun bool   `help:"Say how many are missing, and write nothing."`
+	All    bool   `help:"Make the whole index anew, of all archived tapes, beside the one in use, and take its place: after damage, or to have what a newer version makes of tapes. Indexers may be at work. Needs a user who may make schemas, and room for a second index."`
 	Output string `short:"o" enum:"text,json" default:"text" help:"text or json."`
 }
 
@@ -35,7 +36,11 @@ func (c *adminReindex) Run(ctx context.Context, env *Env) error {
 		return err
 	}
 	defer r.close()
-	err = r.run(ctx, o)
+	if c.All {
+		err = r.rebuild(ctx)
+	} else {
+		err = r.run(ctx, o)
+	}
 	if ctx.Err() != nil {
 		err = service.Hint(fmt.Errorf("admin reindex: stopped: %w", context.Cause(ctx)), "what was indexed stays: run it again to go on")
 	}
@@ -43,6 +48,9 @@ func (c *adminReindex) Run(ctx context.Context, env *Env) error {
 }
 
 func (c *adminReindex) options(now time.Time) (o tapes.ScanOptions, err error) {
+	if c.All && (c.DryRun || c.From != "" || c.To != "") {
+		return o, exit(2, service.Hint(errors.New("--all is about all tapes: it has no range and no dry run"), "leave out --from, --to and --dry-run"))
+	}
 	for flag, to := range map[string]struct {
 		text string
 		time *time.Time
@@ -69,7 +77,8 @@ type reindexing struct {
 	env     *Env
 	archive *tapes.Archive
 	reader  *traffic.Reader
-	store   *traffic.Store // nil: it only counts
+	store   *traffic.Store   // nil: it only counts
+	fresh   *traffic.Rebuild // nil: it is about the index in use
 	line    liveLine
 	done    reindexed
 }
@@ -82,6 +91,8 @@ type reindexed struct {
 	Exchanges int `json:"exchanges"` // written now
 	Dead      int `json:"dead"`      // that the database can't hold
 	Damaged   int `json:"damaged"`   // objects that can't be read
+
+	Swapped *traffic.Swapped `json:"swapped,omitempty"` // what a new index was completed with
 }
 
 // openReindex opens archive and index, the index for writing only if it is no
@@ -121,6 +132,9 @@ func (r *reindexing) close() {
 func (r *reindexing) run(ctx context.Context, o tapes.ScanOptions) error {
 	defer r.line.clear()
 	r.done = reindexed{}
+	if err := r.bury(ctx); err != nil {
+		return err
+	}
 	var listed []tapes.Listed
 	for t, err := range r.archive.Tapes(ctx, o) {
 		if err := r.damaged(err); err != nil {
@@ -184,6 +198,9 @@ func (r *reindexing) index(ctx context.Context, missing []tapes.Listed) error {
 	for len(missing) > 0 {
 		n := min(len(missing), reindexReads)
 		fronts, err := r.fronts(ctx, missing[:n])
+		if err == nil {
+			err = r.remember(ctx, fronts)
+		}
 		if err != nil {
 			return err
 		}
@@ -243,7 +260,7 @@ func refusedAsDamage(err error) error {
 }
 
 func (r *reindexing) write(ctx context.Context, list []traffic.Received) error {
-	stored, err := r.store.Write(ctx, list, r.bury)
+	stored, err := r.store.Write(ctx, list, r.refused)
 	if err != nil {
 		return err
 	}
@@ -257,8 +274,20 @@ func (r *reindexing) write(ctx context.Context, list []traffic.Received) error {
 	return nil
 }
 
-// bury tells of what the database can't hold: the tape keeps it.
-func (r *reindexing) bury(_ context.Context, dead []traffic.Dead) error {
+// bury tells the index of what was purged before it was made.
+func (r *reindexing) bury(ctx context.Context) error {
+	if r.store == nil {
+		return nil
+	}
+	all, err := r.archive.Purges(ctx)
+	for _, p := range all {
+		err = errors.Join(err, buryInIndex(ctx, r.store, p))
+	}
+	return err
+}
+
+// refused tells of what the database can't hold: the tape keeps it.
+func (r *reindexing) refused(_ context.Context, dead []traffic.Dead) error {
 	r.line.clear()
 	for _, d := range dead {
 		fmt.Fprintf(r.env.Stderr, "exchange %s of tape %s can't be indexed: %s\n", d.Row.ID, d.Row.Tape, oneLine(d.Reason.Error()))
@@ -304,6 +333,12 @@ func (r *reindexing) report(output string) error {
 		text += "; without --dry-run they are indexed"
 	default:
 		text += fmt.Sprintf(": indexed %s with %s", plural(d.Indexed, "tape"), plural(d.Exchanges, "exchange"))
+	}
+	if s := d.Swapped; s != nil {
+		text += fmt.Sprintf("; %s with %s came from the old index, which is gone", plural(s.Tapes, "tape"), plural(s.Exchanges, "exchange"))
+		if s.Forgotten > 0 {
+			text += fmt.Sprintf("; %s that only its rollups still knew are not counted any more", plural(s.Forgotten, "exchange"))
+		}
 	}
 	var but []string
 	if d.Dead > 0 {

@@ -244,26 +244,35 @@ func (b *Builder) Close(h *Header) ([]byte, error) {
 	b.closeBlock()
 	defer b.leave()
 	h.TapeId = b.id[:]
-	header, err := proto.Marshal(h)
-	if err != nil {
-		return nil, fmt.Errorf("close tape %s: header: %w", b.id, err)
-	}
 	raw, err := proto.MarshalOptions{}.MarshalAppend(b.open[:0], &b.index) // all blocks are closed
 	if err = errors.Join(b.err, err); err != nil {
 		return nil, fmt.Errorf("close tape %s: index: %w", b.id, err)
 	}
 	raw = append(raw, b.entries...)
 	b.open = raw
-	out := make([]byte, TapePrefix, TapePrefix+len(header)+len(raw)/2+len(b.blocks)+64)
+	out, err := frame(h, raw, b.blocks)
+	if err != nil {
+		return nil, fmt.Errorf("close tape %s: %w", b.id, err)
+	}
+	return out, nil
+}
+
+// frame puts a tape together of its header, its encoded index and its blocks.
+func frame(h *Header, index, blocks []byte) ([]byte, error) {
+	header, err := proto.Marshal(h)
+	if err != nil {
+		return nil, fmt.Errorf("header: %w", err)
+	}
+	out := make([]byte, TapePrefix, TapePrefix+len(header)+len(index)/2+len(blocks)+64)
 	out = append(out, header...)
-	out = packer.EncodeAll(raw, out)
+	out = packer.EncodeAll(index, out)
 	copy(out, tapeMagic)
 	binary.BigEndian.PutUint16(out[4:], TapeVersion)
 	binary.BigEndian.PutUint32(out[8:], uint32(len(header)))
 	binary.BigEndian.PutUint32(out[12:], uint32(len(out)-TapePrefix-len(header)))
-	binary.BigEndian.PutUint32(out[16:], uint32(len(b.blocks)))
+	binary.BigEndian.PutUint32(out[16:], uint32(len(blocks)))
 	binary.BigEndian.PutUint32(out[20:], frontSum(out))
-	return append(out, b.blocks...), nil
+	return append(out, blocks...), nil
 }
 
 func frontSum(front []byte) uint32 {

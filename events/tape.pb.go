@@ -375,7 +375,8 @@ type Header struct {
 	RedactionKeyId string                 `protobuf:"bytes,5,opt,name=redaction_key_id,json=redactionKeyId,proto3" json:"redaction_key_id,omitempty"` // empty: no token in this tape
 	ClosedAt       int64                  `protobuf:"varint,6,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"`                    // Unix ns
 	Counters       *Counters              `protobuf:"bytes,7,opt,name=counters,proto3" json:"counters,omitempty"`
-	Last           bool                   `protobuf:"varint,8,opt,name=last,proto3" json:"last,omitempty"` // the source ended with this tape
+	Last           bool                   `protobuf:"varint,8,opt,name=last,proto3" json:"last,omitempty"`     // the source ended with this tape
+	Purged         uint32                 `protobuf:"varint,9,opt,name=purged,proto3" json:"purged,omitempty"` // exchanges that were removed from this tape afterwards
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -464,6 +465,13 @@ func (x *Header) GetLast() bool {
 		return x.Last
 	}
 	return false
+}
+
+func (x *Header) GetPurged() uint32 {
+	if x != nil {
+		return x.Purged
+	}
+	return 0
 }
 
 // Counters are cumulative since the source began, this tape included, so that
@@ -1050,6 +1058,7 @@ type Record struct {
 	//	*Record_Part
 	//	*Record_Segment
 	Kind          isRecord_Kind `protobuf_oneof:"kind"`
+	Purged        []byte        `protobuf:"bytes,15,opt,name=purged,proto3" json:"purged,omitempty"` // zeros: what lay here was removed, and what lies behind stays where it is
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1114,6 +1123,13 @@ func (x *Record) GetSegment() *Segment {
 		if x, ok := x.Kind.(*Record_Segment); ok {
 			return x.Segment
 		}
+	}
+	return nil
+}
+
+func (x *Record) GetPurged() []byte {
+	if x != nil {
+		return x.Purged
 	}
 	return nil
 }
@@ -2119,7 +2135,7 @@ const file_events_tape_proto_rawDesc = "" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x18\n" +
 	"\aservice\x18\x03 \x01(\tR\aservice\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x12\x1a\n" +
-	"\binstance\x18\x05 \x01(\tR\binstance\"\x97\x02\n" +
+	"\binstance\x18\x05 \x01(\tR\binstance\"\xaf\x02\n" +
 	"\x06Header\x12\x17\n" +
 	"\atape_id\x18\x01 \x01(\fR\x06tapeId\x12\x1b\n" +
 	"\tsource_id\x18\x02 \x01(\fR\bsourceId\x12\x16\n" +
@@ -2128,7 +2144,8 @@ const file_events_tape_proto_rawDesc = "" +
 	"\x10redaction_key_id\x18\x05 \x01(\tR\x0eredactionKeyId\x12\x1b\n" +
 	"\tclosed_at\x18\x06 \x01(\x03R\bclosedAt\x121\n" +
 	"\bcounters\x18\a \x01(\v2\x15.tapedeck.v1.CountersR\bcounters\x12\x12\n" +
-	"\x04last\x18\b \x01(\bR\x04last\"\xe9\x01\n" +
+	"\x04last\x18\b \x01(\bR\x04last\x12\x16\n" +
+	"\x06purged\x18\t \x01(\rR\x06purged\"\xe9\x01\n" +
 	"\bCounters\x12\x14\n" +
 	"\x05begun\x18\x01 \x01(\x04R\x05begun\x12\x14\n" +
 	"\x05taped\x18\x02 \x01(\x04R\x05taped\x12<\n" +
@@ -2186,11 +2203,12 @@ const file_events_tape_proto_rawDesc = "" +
 	"\bposition\x18\x18 \x01(\rR\bposition\"-\n" +
 	"\x03Tag\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xa0\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xb8\x01\n" +
 	"\x06Record\x123\n" +
 	"\bexchange\x18\x01 \x01(\v2\x15.tapedeck.v1.ExchangeH\x00R\bexchange\x12'\n" +
 	"\x04part\x18\x02 \x01(\v2\x11.tapedeck.v1.PartH\x00R\x04part\x120\n" +
-	"\asegment\x18\x03 \x01(\v2\x14.tapedeck.v1.SegmentH\x00R\asegmentB\x06\n" +
+	"\asegment\x18\x03 \x01(\v2\x14.tapedeck.v1.SegmentH\x00R\asegment\x12\x16\n" +
+	"\x06purged\x18\x0f \x01(\fR\x06purgedB\x06\n" +
 	"\x04kind\"z\n" +
 	"\x04Part\x12\x1f\n" +
 	"\vexchange_id\x18\x01 \x01(\fR\n" +

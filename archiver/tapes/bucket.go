@@ -18,13 +18,18 @@ var (
 	ErrDifferent = errors.New("the object exists with different bytes")
 )
 
-// Bucket holds objects that are written once, under keys of path segments
+// Bucket holds objects that are written once (but for purges), under keys of path segments
 // parted by '/'. It is safe for concurrent use.
 type Bucket interface {
 	// Put creates an object; when it returns nil the object is durable. An
 	// object that exists with equal bytes is a success, with other bytes an
 	// error wrapping ErrDifferent.
 	Put(ctx context.Context, key string, b []byte) error
+	// Replace writes an object whatever lies there: a reader finds the one or
+	// the other, whole. It is for what a purge makes anew, and nothing else.
+	Replace(ctx context.Context, key string, b []byte) error
+	// Delete removes an object for a purge. One that is missing is a success.
+	Delete(ctx context.Context, key string) error
 	// Get reads length bytes from offset on, a negative length to the end.
 	// Where the object ends earlier it returns the bytes there are. A missing
 	// object is an error wrapping ErrNotFound.

@@ -88,6 +88,47 @@ func (d *directory) Put(_ context.Context, key string, b []byte) error {
 	return nil
 }
 
+// Replace renames a synced file over what lies there.
+func (d *directory) Replace(_ context.Context, key string, b []byte) error {
+	path, err := d.path(key)
+	if err != nil {
+		return err
+	}
+	file, err := d.writeTemporary(b)
+	if err != nil {
+		return fmt.Errorf("replace %s: %w", key, err)
+	}
+	defer os.Remove(file)
+	if err = makeFolders(filepath.Dir(path)); err == nil {
+		err = os.Rename(file, path)
+	}
+	if err == nil {
+		err = syncFolder(filepath.Dir(path))
+	}
+	if err != nil {
+		return fmt.Errorf("replace %s: %w", key, err)
+	}
+	return nil
+}
+
+// Delete removes a file; its folders stay.
+func (d *directory) Delete(_ context.Context, key string) error {
+	path, err := d.path(key)
+	if err != nil {
+		return err
+	}
+	if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = syncFolder(filepath.Dir(path))
+	}
+	if err != nil {
+		return fmt.Errorf("delete %s: %w", key, err)
+	}
+	return nil
+}
+
 // sameFile says whether the file is there already with these bytes.
 func sameFile(path, key string, b []byte) (bool, error) {
 	old, err := os.ReadFile(path)

@@ -27,7 +27,7 @@ func (a *Archive) Find(ctx context.Context, s events.Service, tape events.ID) (P
 		}
 	}
 	alone := Place{Object: tapeKey(s, tape)}
-	f, aloneErr := a.Front(ctx, alone)
+	f, aloneErr := a.front(ctx, alone, 0)
 	if aloneErr == nil {
 		alone.Length = f.Total
 		return alone, nil

@@ -21,11 +21,34 @@ const maxTape = 1 << 30
 // Front reads the front of a tape by ranged reads. It is shared with other
 // callers: not to be changed.
 func (a *Archive) Front(ctx context.Context, p Place) (*events.Front, error) {
-	return a.front(ctx, p, 0)
+	f, err := a.front(ctx, p, 0)
+	if errors.Is(err, ErrNotFound) {
+		if moved, ok := a.moved(ctx, p, a.tapeAt(p)); ok {
+			return a.front(ctx, moved, 0)
+		}
+	}
+	return f, err
 }
 
-// front reads the front of a tape, of which it has length bytes if that is known.
+// front reads the front of a tape, of which it has length bytes if that is
+// known, without what was purged.
 func (a *Archive) front(ctx context.Context, p Place, length int64) (*events.Front, error) {
+	f, err := a.wholeFront(ctx, p, length)
+	if err != nil {
+		return nil, err
+	}
+	gone, err := a.purged.Load(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read tape at %s: %w", p, err)
+	}
+	if len(gone) == 0 {
+		return f, nil
+	}
+	return f.Without(gone.Has), nil
+}
+
+// wholeFront is the front as it lies there.
+func (a *Archive) wholeFront(ctx context.Context, p Place, length int64) (*events.Front, error) {
 	key := Place{Object: p.Object, Offset: p.Offset}
 	if f, known := a.fronts.get(key); known {
 		return f, nil
@@ -81,10 +104,24 @@ func (p Place) check(f *events.Front) error {
 
 func (p Place) String() string { return fmt.Sprintf("%s+%d", p.Object, p.Offset) }
 
-// Tape reads a whole tape.
+// Tape reads a whole tape, without what was purged.
 func (a *Archive) Tape(ctx context.Context, p Place) (*events.Tape, error) {
+	t, err := a.wholeTape(ctx, p)
+	if errors.Is(err, ErrNotFound) {
+		if moved, ok := a.moved(ctx, p, a.tapeAt(p)); ok {
+			t, err = a.wholeTape(ctx, moved)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a.Kept(ctx, t)
+}
+
+// wholeTape is the tape as it lies there.
+func (a *Archive) wholeTape(ctx context.Context, p Place) (*events.Tape, error) {
 	if p.Length <= 0 {
-		f, err := a.Front(ctx, p)
+		f, err := a.wholeFront(ctx, p, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -114,6 +151,9 @@ func (a *Archive) Exchange(ctx context.Context, p Place, row events.Row) (*event
 	if row.Open {
 		return nil, fmt.Errorf("read exchange %s: %w", row.ID, ErrOpen)
 	}
+	if err := a.purged.check(ctx, row.ID); err != nil {
+		return nil, fmt.Errorf("read exchange %s: %w", row.ID, err)
+	}
 	r, err := a.record(ctx, p, row.Tape, row.Block, row.Position)
 	if err != nil {
 		return nil, fmt.Errorf("read exchange %s: %w", row.ID, err)
@@ -125,9 +165,20 @@ func (a *Archive) Exchange(ctx context.Context, p Place, row events.Row) (*event
 	return x, nil
 }
 
-// record reads one record of the tape that should lie at p.
+// record reads one record of a tape that should lie at p, or where a purge has
+// put it.
 func (a *Archive) record(ctx context.Context, p Place, tape events.ID, block, position uint32) (*events.Record, error) {
-	f, err := a.Front(ctx, p)
+	r, err := a.recordAt(ctx, p, tape, block, position)
+	if errors.Is(err, ErrNotFound) {
+		if moved, ok := a.moved(ctx, p, tape); ok {
+			return a.recordAt(ctx, moved, tape, block, position)
+		}
+	}
+	return r, err
+}
+
+func (a *Archive) recordAt(ctx context.Context, p Place, tape events.ID, block, position uint32) (*events.Record, error) {
+	f, err := a.wholeFront(ctx, p, 0)
 	if err != nil {
 		return nil, err
 	}

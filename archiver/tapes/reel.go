@@ -107,5 +107,10 @@ func (a *Archive) table(ctx context.Context, o ObjectInfo) ([]reelEntry, error) 
 	return entries, nil
 }
 
-// Size is the reel's size in bytes.
-func (r *Reel) Size() int { return len(r.bytes) }
+// Size is the reel's size in bytes, 0 before it is made.
+func (r *Reel) Size() int {
+	if r == nil {
+		return 0
+	}
+	return len(r.bytes)
+}

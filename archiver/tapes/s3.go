@@ -88,6 +88,33 @@ func (b *s3Bucket) putOnce(ctx context.Context, key string, data []byte, create 
 	return err
 }
 
+// Replace puts without a condition.
+func (b *s3Bucket) Replace(ctx context.Context, key string, data []byte) error {
+	if err := checkKey(key); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s3Total)
+	defer cancel()
+	if err := b.putOnce(ctx, key, data, false); err != nil {
+		return fmt.Errorf("replace %s: %w", b.url(key), err)
+	}
+	return nil
+}
+
+// Delete removes an object; a bucket with versions keeps the old one.
+func (b *s3Bucket) Delete(ctx context.Context, key string) error {
+	if err := checkKey(key); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s3Total)
+	defer cancel()
+	_, err := b.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &b.name, Key: aws.String(b.prefix + key)})
+	if err != nil && status(err) != http.StatusNotFound {
+		return fmt.Errorf("delete %s: %w", b.url(key), err)
+	}
+	return nil
+}
+
 // compare tells a second delivery from a clash.
 func (b *s3Bucket) compare(ctx context.Context, key string, data []byte) error {
 	old, err := b.Get(ctx, key, 0, -1)

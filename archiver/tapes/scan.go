@@ -3,6 +3,7 @@ package tapes
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -290,6 +291,12 @@ func (a *Archive) candidateFront(ctx context.Context, c candidate) (*events.Fron
 		return nil, c.err
 	}
 	f, err := a.front(ctx, c.place, c.front)
+	if errors.Is(err, ErrNotFound) { // a purge came between
+		if moved, ok := a.moved(ctx, c.place, c.id); ok {
+			c.place = moved
+			f, err = a.front(ctx, moved, 0)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

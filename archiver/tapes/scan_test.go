@@ -28,6 +28,14 @@ func (b below) Put(ctx context.Context, key string, data []byte) error {
 	return b.Bucket.Put(ctx, b.prefix+key, data)
 }
 
+func (b below) Replace(ctx context.Context, key string, data []byte) error {
+	return b.Bucket.Replace(ctx, b.prefix+key, data)
+}
+
+func (b below) Delete(ctx context.Context, key string) error {
+	return b.Bucket.Delete(ctx, b.prefix+key)
+}
+
 func (b below) Get(ctx context.Context, key string, offset, length int64) ([]byte, error) {
 	return b.Bucket.Get(ctx, b.prefix+key, offset, length)
 }

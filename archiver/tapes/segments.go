@@ -89,6 +89,9 @@ func (a *Archive) segment(ctx context.Context, s events.Service, ref *events.Rec
 // They are found backwards and returned in their order. There is none before
 // the first message was written.
 func (a *Archive) OpenSegments(ctx context.Context, s events.Service, p Place, row events.Row) ([]*events.Segment, error) {
+	if err := a.purged.check(ctx, row.ID); err != nil {
+		return nil, fmt.Errorf("read segments of exchange %s: %w", row.ID, err)
+	}
 	f, err := a.Front(ctx, p)
 	if err == nil && int(row.Block) >= len(f.Index.Blocks) {
 		return nil, nil // the tape has nothing but entries

@@ -13,6 +13,10 @@
 // written once and never changed. A tape that is in the archive twice, after a
 // redelivery, is harmless: both copies have the same bytes.
 //
+// A purge removes exchanges, see tombstone.go: from then on readers do not find
+// them. What is left of a tape then lies in a reel of the same hour, which is
+// where a reader looks when the object that it knew is gone.
+//
 // Readers get an error wrapping events.ErrTape for objects that are damaged,
 // cut off or not what their place says, never a panic and never other bytes
 // than were written.
@@ -46,6 +50,7 @@ type Archive struct {
 	places *cache[events.ID, Place]
 	fronts *cache[Place, *events.Front]
 	tables *cache[string, []reelEntry]
+	purged *Tombstones
 }
 
 // Place is where a tape lies.
@@ -74,6 +79,7 @@ func New(b Bucket) *Archive {
 		places: newCache[events.ID, Place](4096),
 		fronts: newCache[Place, *events.Front](32),
 		tables: newCache[string, []reelEntry](256),
+		purged: NewTombstones(b),
 	}
 }
 
@@ -167,8 +173,16 @@ func parseTapeKey(key string) (events.ID, bool) {
 	return id, err == nil
 }
 
-// PutTape archives a tape alone.
+// PutTape archives a tape alone; one that has lost exchanges to a purge, in a
+// reel: its key may have its bytes of before.
 func (a *Archive) PutTape(ctx context.Context, t *events.Tape) (events.Archived, error) {
+	kept, err := a.Kept(ctx, t)
+	if err != nil {
+		return events.Archived{}, fmt.Errorf("archive tape %s: %w", t.TapeID(), err)
+	}
+	if kept != t {
+		return a.putRewritten(ctx, kept)
+	}
 	key := a.Key(t.Header)
 	if err := a.Put(ctx, key, t.Bytes()); err != nil {
 		return events.Archived{}, fmt.Errorf("archive tape %s: %w", t.TapeID(), err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/bits"
+	"slices"
 	"time"
 )
 
@@ -70,6 +71,18 @@ func (h *Histogram) Merge(other *Histogram) {
 	for _, b := range other.bins {
 		h.add(b.number, b.count)
 	}
+}
+
+// Subtract takes out counts that were added before.
+func (h *Histogram) Subtract(other *Histogram) {
+	for _, b := range other.bins {
+		for i := range h.bins {
+			if h.bins[i].number == b.number {
+				h.bins[i].count -= min(b.count, h.bins[i].count)
+			}
+		}
+	}
+	h.bins = slices.DeleteFunc(h.bins, func(b bin) bool { return b.count == 0 })
 }
 
 // Count is the number of durations.

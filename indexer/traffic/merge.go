@@ -42,21 +42,27 @@ func (s *Store) Merge(ctx context.Context) (parts int, err error) {
 		if alone, err := lock(ctx, tx, mergeLock); err != nil || !alone {
 			return err
 		}
-		var taken rollup
-		if taken, parts, err = takeParts(ctx, tx); err != nil || parts == 0 {
-			return err
-		}
-		for _, l := range Levels {
-			// Each level is made of the one before it: fewer rows to add up.
-			taken = taken.coarsen(l.Bucket)
-			if err := addToLevel(ctx, tx, l, taken); err != nil {
-				return fmt.Errorf("add to %s: %w", l.Table, err)
-			}
-		}
-		return nil
+		parts, err = mergeParts(ctx, tx)
+		return err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("merge rollups: %w", err)
+	}
+	return parts, nil
+}
+
+// mergeParts is Merge for who holds mergeLock.
+func mergeParts(ctx context.Context, tx pgx.Tx) (parts int, err error) {
+	taken, parts, err := takeParts(ctx, tx)
+	if err != nil || parts == 0 {
+		return 0, err
+	}
+	for _, l := range Levels {
+		// Each level is made of the one before it: fewer rows to add up.
+		taken = taken.coarsen(l.Bucket)
+		if err := addToLevel(ctx, tx, l, taken); err != nil {
+			return 0, fmt.Errorf("add to %s: %w", l.Table, err)
+		}
 	}
 	return parts, nil
 }
@@ -100,26 +106,29 @@ func (r rollup) coarsen(bucket time.Duration) rollup {
 // Only the one merger writes levels.
 func addToLevel(ctx context.Context, tx pgx.Tx, l Level, r rollup) error {
 	keys := r.keys()
-	buckets, endpoints := make([]time.Time, len(keys)), make([]int64, len(keys))
-	for i, k := range keys {
-		buckets[i], endpoints[i] = time.UnixMicro(k.bucket).UTC(), k.endpoint
+	sums, err := levelRows(ctx, tx, l, keys)
+	if err != nil {
+		return err
 	}
-	sums := rollup{}
 	for _, k := range keys {
 		sums.at(k).add(r[k])
 	}
+	return upsertLevel(ctx, tx, l, keys, sums)
+}
+
+// levelRows are what the level has of the keys, which are sorted.
+func levelRows(ctx context.Context, tx pgx.Tx, l Level, keys []rollupKey) (rollup, error) {
+	buckets, endpoints := columnsOf(keys)
 	rows, err := tx.Query(ctx, `
 		select `+rollupColumns+` from `+l.Table+`
 		where bucket >= $3 and bucket <= $4
 		and (bucket, endpoint_id) in (select * from unnest($1::timestamptz[], $2::int8[]))`,
 		buckets, endpoints, buckets[0], buckets[len(buckets)-1])
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := scanRollup(rows, func(k rollupKey, t *totals) { sums.at(k).add(t) }); err != nil {
-		return err
-	}
-	return upsertLevel(ctx, tx, l, keys, sums)
+	found := rollup{}
+	return found, scanRollup(rows, func(k rollupKey, t *totals) { found[k] = t })
 }
 
 func upsertLevel(ctx context.Context, tx pgx.Tx, l Level, keys []rollupKey, sums rollup) error {

@@ -105,7 +105,7 @@ func extend(ctx context.Context, conn *pgx.Conn) error {
 
 func schemaVersion(ctx context.Context, conn *pgx.Conn) (version int, err error) {
 	var has bool
-	if err := conn.QueryRow(ctx, "select to_regclass('migrations') is not null").Scan(&has); err != nil {
+	if err := conn.QueryRow(ctx, "select to_regclass(quote_ident(current_schema()) || '.migrations') is not null").Scan(&has); err != nil {
 		return 0, fmt.Errorf("migrate: %w", err)
 	}
 	if !has { // asked first: who only writes may make no tables

@@ -9,6 +9,21 @@ import (
 	"tapedeck/events"
 )
 
+// Moved notes where the tapes of an object of the archive lie now that it was
+// written anew.
+func (s *Store) Moved(ctx context.Context, old string, now []events.Archived) error {
+	for _, a := range now {
+		for _, t := range a.Tapes {
+			_, err := s.pool.Exec(ctx, "update places set object = $3, start = $4, length = $5 where tape = $1 and object = $2",
+				[16]byte(t.ID), text(old, maxPath), text(a.Object, maxPath), t.Offset, t.Length)
+			if err != nil {
+				return fmt.Errorf("note where tape %s lies: %w", t.ID, err)
+			}
+		}
+	}
+	return nil
+}
+
 // Archived notes where tapes lie in the archive. It does not matter whether
 // their ledger rows are there yet, or how often it is said: a tape that lies
 // at two places keeps the first.

@@ -29,6 +29,7 @@ type prepared struct {
 	rows      []row   // kind exchange
 	opens     []row   // kind open
 	dead      int
+	purged    int // exchanges of the tape that were purged
 }
 
 // row is an entry, with what the index makes of it.
@@ -56,7 +57,7 @@ func prepare(r Received, d *dictionary) (*prepared, error) {
 		return nil, err
 	}
 	w := cleanWorkload(r.Header.Workload)
-	p := &prepared{Received: r, id: r.TapeID()}
+	p := &prepared{Received: r, id: r.TapeID(), purged: int(r.Header.Purged)}
 	key := events.Row{Cluster: w.Cluster, Namespace: w.Namespace, Service: w.Service, Version: w.Version, Instance: w.Instance}
 	p.workload = key.WorkloadID()
 	d.workloads[p.workload] = w

@@ -32,7 +32,7 @@ func notAllowed(err error) bool {
 
 // ownTables are all tables of the schema.
 var ownTables = []string{"migrations", "workloads", "endpoints", "exchanges", "open_exchanges", "tapes", "places",
-	"rollup_part", "rollup_10s", "rollup_1m", "rollup_10m", "rollup_1h", "rollup_1d", "scenarios", "replays"}
+	"rollup_part", "rollup_10s", "rollup_1m", "rollup_10m", "rollup_1h", "rollup_1d", "scenarios", "replays", "tombstones", "acknowledged"}
 
 // ownFunctions are what writers call as the owner.
 var ownFunctions = []string{"drop_old_chunks(text, timestamptz)", "set_exchange_chunks(interval)"}
@@ -112,7 +112,7 @@ func asOwner(ctx context.Context, conn *pgx.Conn) error {
 	var owned bool
 	err := conn.QueryRow(ctx, `select exists (
 		select from pg_class c join pg_roles r on r.oid = c.relowner
-		where c.oid = to_regclass('migrations') and r.rolname = $1 and pg_has_role(r.oid, 'member'))`, OwnerRole).Scan(&owned)
+		where c.oid = to_regclass(quote_ident(current_schema()) || '.migrations') and r.rolname = $1 and pg_has_role(r.oid, 'member'))`, OwnerRole).Scan(&owned)
 	if err != nil || !owned {
 		return err
 	}

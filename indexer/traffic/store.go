@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -14,6 +15,9 @@ import (
 type Store struct {
 	pool  *pgxpool.Pool
 	known known // dictionary rows that are in the database
+
+	buriedLock sync.Mutex
+	buried     buried // tombstones that were read
 }
 
 // Reader reads the index. It is safe for concurrent use; every query goes

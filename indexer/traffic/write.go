@@ -83,6 +83,9 @@ func (s *Store) write(ctx context.Context, list []*prepared, d *dictionary, bury
 	var fresh map[events.ID]bool
 	attempt := func(rows copier) error {
 		return transaction(ctx, s.pool, func(tx pgx.Tx) (err error) {
+			if err := s.leaveOutPurged(ctx, tx, list); err != nil {
+				return err
+			}
 			if fresh, err = insertLedger(ctx, tx, list); err != nil {
 				return err
 			}
@@ -221,17 +224,17 @@ func insertLedger(ctx context.Context, tx pgx.Tx, list []*prepared) (map[events.
 	}
 	rows, err := tx.Query(ctx, `
 		insert into tapes (id, source, number, workload_id, closed_at, received_at, first_time, last_time,
-			begun, taped, dropped, open, spooled_tapes, bytes, exchanges, opens, dead, last, redaction_key, drops)
+			begun, taped, dropped, open, spooled_tapes, bytes, exchanges, opens, dead, purged, last, redaction_key, drops)
 		select id, source, number, workload_id, closed_at, received_at, first_time, last_time,
-			begun, taped, dropped, open, spooled_tapes, bytes, exchanges, opens, 0, last, redaction_key, drops::jsonb
+			begun, taped, dropped, open, spooled_tapes, bytes, exchanges, opens, 0, purged, last, redaction_key, drops::jsonb
 		from unnest($1::uuid[], $2::uuid[], $3::int8[], $4::int8[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[], $8::timestamptz[],
-			$9::int8[], $10::int8[], $11::int8[], $12::int8[], $13::int8[], $14::int8[], $15::int4[], $16::int4[], $17::bool[], $18::text[], $19::text[])
+			$9::int8[], $10::int8[], $11::int8[], $12::int8[], $13::int8[], $14::int8[], $15::int4[], $16::int4[], $17::bool[], $18::text[], $19::text[], $20::int4[])
 			as t (id, source, number, workload_id, closed_at, received_at, first_time, last_time,
-			begun, taped, dropped, open, spooled_tapes, bytes, exchanges, opens, last, redaction_key, drops)
+			begun, taped, dropped, open, spooled_tapes, bytes, exchanges, opens, last, redaction_key, drops, purged)
 		on conflict do nothing
 		returning id`,
 		l.id, l.source, l.number, l.workload, l.closedAt, l.receivedAt, l.first, l.last,
-		l.begun, l.taped, l.dropped, l.open, l.spooled, l.bytes, l.exchanges, l.opens, l.final, l.key, l.drops)
+		l.begun, l.taped, l.dropped, l.open, l.spooled, l.bytes, l.exchanges, l.opens, l.final, l.key, l.drops, l.purged)
 	if err != nil {
 		return nil, fmt.Errorf("write ledger: %w", err)
 	}
@@ -251,7 +254,7 @@ type ledgerRows struct {
 	id, source                                             [][16]byte
 	number, workload, begun, taped, dropped, open, spooled []int64
 	bytes                                                  []int64
-	exchanges, opens                                       []int32
+	exchanges, opens, purged                               []int32
 	closedAt, receivedAt                                   []time.Time
 	first, last                                            []*time.Time
 	final                                                  []bool
@@ -274,7 +277,8 @@ func (l *ledgerRows) add(p *prepared) {
 	l.open = append(l.open, clamp(n.Open))
 	l.spooled = append(l.spooled, clamp(n.SpooledTapes))
 	l.bytes = append(l.bytes, p.Total)
-	l.exchanges = append(l.exchanges, int32(len(p.rows)))
+	l.exchanges = append(l.exchanges, int32(len(p.rows)+p.purged))
+	l.purged = append(l.purged, int32(p.purged))
 	l.opens = append(l.opens, int32(len(p.opens)))
 	l.final = append(l.final, h.Last)
 	l.key = append(l.key, text(h.RedactionKeyId, maxName))

@@ -206,7 +206,7 @@ func OpenFolder(dir string) (*Scenario, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open scenario folder %s: %w", dir, err)
 	}
-	s := &Scenario{m, folderStore{dir}}
+	s := &Scenario{manifest: m, store: folderStore{dir}}
 	if err := s.count(); err != nil {
 		return nil, fmt.Errorf("open scenario folder %s: %w", dir, err)
 	}

@@ -155,6 +155,16 @@ func (m memoryBucket) Put(_ context.Context, key string, b []byte) error {
 	return nil
 }
 
+func (m memoryBucket) Replace(_ context.Context, key string, b []byte) error {
+	m[key] = bytes.Clone(b)
+	return nil
+}
+
+func (m memoryBucket) Delete(_ context.Context, key string) error {
+	delete(m, key)
+	return nil
+}
+
 func (m memoryBucket) Get(_ context.Context, key string, offset, length int64) ([]byte, error) {
 	b, ok := m[key]
 	if !ok {

@@ -21,6 +21,7 @@ var ErrNotFound = errors.New("no such scenario")
 type Scenario struct {
 	manifest *Manifest
 	store    store
+	gone     tapes.Gone // exchanges that were purged
 }
 
 // store is where the records of a scenario lie.
@@ -49,7 +50,11 @@ func Open(ctx context.Context, b tapes.Bucket, name, version string) (*Scenario,
 	if err != nil {
 		return nil, fmt.Errorf("open scenario %s: %w", name, err)
 	}
-	return &Scenario{m, bucketStore{b}}, nil
+	gone, err := tapes.PurgedOf(ctx, b)
+	if err != nil {
+		return nil, fmt.Errorf("open scenario %s: %w", name, err)
+	}
+	return &Scenario{m, bucketStore{b}, gone}, nil
 }
 
 // Manifest says what is in the scenario. It is not to be changed.
@@ -58,13 +63,13 @@ func (s *Scenario) Manifest() *Manifest { return s.manifest }
 // Tests are the sessions of a share, in order of start. It ends with the first
 // error.
 func (s *Scenario) Tests(ctx context.Context, share Share) iter.Seq2[*Session, error] {
-	return s.store.tests(ctx, s.manifest, share)
+	return without(s.store.tests(ctx, s.manifest, share), func(session *Session) bool { return !session.forget(s.gone) })
 }
 
 // Mocks are the recorded exchanges of a dependency, by route, then by time. It
 // ends with the first error.
 func (s *Scenario) Mocks(ctx context.Context, dependency string) iter.Seq2[*Mock, error] {
-	return s.store.mocks(ctx, s.manifest, dependency)
+	return without(s.store.mocks(ctx, s.manifest, dependency), func(k *Mock) bool { return isGone(s.gone, k.Exchange) })
 }
 
 // Dependency finds a dependency by its name.
