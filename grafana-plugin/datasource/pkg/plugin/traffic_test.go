@@ -24,7 +24,7 @@ func rowAt(at time.Time) events.Row {
 func TestTrafficFrame(t *testing.T) {
 	start := time.Now().UTC().Truncate(time.Microsecond)
 	newestFirst := []events.Row{rowAt(start.Add(time.Second)), rowAt(start)}
-	frame, err := trafficFrame(newestFirst, 500)
+	frame, err := trafficFrame(newestFirst, 500, links{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestTrafficFrame(t *testing.T) {
 }
 
 func TestEmptyTrafficFrame(t *testing.T) {
-	frame, err := trafficFrame(nil, 500)
+	frame, err := trafficFrame(nil, 500, links{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,6 +67,7 @@ func checkLogLines(t *testing.T, f *data.Frame) {
 	want := map[string]data.FieldType{
 		"timestamp": data.FieldTypeTime, "body": data.FieldTypeString, "severity": data.FieldTypeString,
 		"id": data.FieldTypeString, "labels": data.FieldTypeJSON, "labelTypes": data.FieldTypeJSON,
+		"exchange_id": data.FieldTypeString, "trace_id": data.FieldTypeString, "session_id": data.FieldTypeString,
 	}
 	got := map[string]data.FieldType{}
 	for _, field := range f.Fields {

@@ -1,0 +1,43 @@
+package plugin
+
+import (
+	"strings"
+
+	"github.com/grafana/grafana-plugin-sdk-go/data"
+
+	"tapedeck/events/selector"
+)
+
+// links lead from a number to what it is made of, within this data source.
+type links struct{ uid, name string }
+
+// to asks a query in Explore; ${__data.fields.x} in it is the row's field x.
+func (l links) to(title string, query map[string]any) data.DataLink {
+	return data.DataLink{Title: title, Internal: &data.InternalDataLink{DatasourceUID: l.uid, DatasourceName: l.name, Query: query}}
+}
+
+// rows lists the exchanges that a row of groups counts.
+func (l links) rows(by []selector.Key) data.DataLink {
+	fields := map[selector.Key]string{}
+	for _, key := range by {
+		fields[key] = string(key)
+	}
+	return l.list("Exchanges", fields)
+}
+
+// list lists exchanges whose keys are what the row's fields say. Backquotes:
+// nothing in the value is special there.
+func (l links) list(title string, fields map[selector.Key]string) data.DataLink {
+	var conditions []string
+	for _, name := range selector.Keys() {
+		if field, asked := fields[selector.Key(name)]; asked {
+			conditions = append(conditions, name+"=`${__data.fields[\""+field+"\"]}`")
+		}
+	}
+	return l.to(title, map[string]any{"queryType": "traffic", "selector": "{" + strings.Join(conditions, " && ") + "}"})
+}
+
+// dashboardLink opens one of ours for the field's value, in the same time range.
+func dashboardLink(title, uid, variable string) data.DataLink {
+	return data.DataLink{Title: title, URL: "/d/" + uid + "?var-" + variable + "=${__value.raw:percentencode}&${__url_time_range}"}
+}
