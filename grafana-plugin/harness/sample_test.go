@@ -137,8 +137,13 @@ func (s sample) endpoint() *events.Endpoint {
 // returns their ids.
 func (x *index) write(samples ...sample) []events.ID {
 	x.t.Helper()
+	return x.writeClosed(time.Now(), samples)
+}
+
+// writeClosed indexes samples of tapes that were closed at a time.
+func (x *index) writeClosed(closed time.Time, samples []sample) []events.ID {
+	x.t.Helper()
 	ids, byService := make([]events.ID, len(samples)), map[string]*events.Builder{}
-	closed := time.Now()
 	counts := map[string]uint64{}
 	for i, s := range samples {
 		service := cmp.Or(s.service, "shop")

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"encoding/json"
 	"slices"
 	"testing"
 	"time"
@@ -41,7 +42,17 @@ func shopTraffic() (list []sample) {
 		list = append(list, sample{at: hour.Add(time.Duration(i) * time.Second), service: "gateway", direction: in, host: "shop.example",
 			template: "/missing", path: "/missing/" + string(rune('a'+i)), method: "GET", status: "404", class: events.StatusClass_CLIENT, duration: time.Millisecond})
 	}
+	// What a replay sent is apart everywhere.
+	for i := range 4 {
+		list = append(list, sample{at: hour.Add(20*time.Minute + time.Duration(i)*time.Second), service: "orders", direction: in, host: "orders:8080",
+			template: "/orders", status: "200", class: events.StatusClass_OK, replay: "r1"})
+	}
 	return list
+}
+
+// recorded are the samples but for replays.
+func recorded(all []sample) []sample {
+	return slices.DeleteFunc(slices.Clone(all), func(s sample) bool { return s.replay != "" })
 }
 
 // database is the sample as a statement that a database answered.
@@ -54,8 +65,35 @@ func (s sample) database() sample {
 func shop(t *testing.T) (x *index, h *Host, samples []sample, ids []events.ID) {
 	t.Helper()
 	x, h, samples = newIndex(t), start(t), shopTraffic()
-	ids = x.write(samples...)
+	ids = x.writeClosed(closed, samples)
+	x.storeOutcomes()
 	return x, h, samples, ids
+}
+
+// closed is when the shop's tapes were closed.
+var closed = hour.Add(52 * time.Minute)
+
+// storeOutcomes is what scenariogen and replayer say of a replay that missed.
+func (x *index) storeOutcomes() {
+	x.t.Helper()
+	ready := events.ScenarioReady{ID: "q1", Name: "checkout", Version: "1", Tests: 4, Sessions: 2, Mocks: 6, CreatedAt: hour.Add(10 * time.Minute),
+		From: hour, To: hour.Add(5 * time.Minute), Dependencies: []events.Dependency{{Name: "db:5432"}, {Name: "pay.example"}}}
+	result := events.ReplayResult{ID: "r1", Scenario: "checkout", Version: "1", Target: "http://127.0.0.1:8080", Verdict: events.Missed,
+		Reason: "1 answer differs", StartedAt: hour.Add(20 * time.Minute), EndedAt: hour.Add(21 * time.Minute),
+		Tests: events.Checked{Total: 4, Passed: 3, Missed: 1}, Throughput: 12.5, Latency: events.Latency{P95: 40 * time.Millisecond}}
+	raw, err := json.Marshal(ready)
+	if err == nil {
+		err = x.store.StoreScenario(x.t.Context(), ready, raw)
+	}
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	if raw, err = json.Marshal(result); err == nil {
+		err = x.store.StoreReplay(x.t.Context(), result, raw)
+	}
+	if err != nil {
+		x.t.Fatal(err)
+	}
 }
 
 // count counts samples.

@@ -19,11 +19,11 @@ import (
 // over what was written.
 func TestViews(t *testing.T) {
 	x, h, samples, ids := shop(t)
-	v := views{h: h, who: x.source(), samples: samples, ids: ids}
+	v := views{h: h, who: x.source(), samples: recorded(samples), all: samples, ids: ids}
 	for name, check := range map[string]func(*testing.T){
 		"errors": v.errors, "latency": v.latency, "heatmap": v.heatmap, "top": v.top, "service map": v.serviceMap,
 		"dependencies": v.dependencies, "exchange": v.exchange, "sequence": v.sequence, "values": v.values,
-		"filters": v.filters, "pipeline": v.pipeline, "statements": v.statements, "alerts": v.alerts, "frames": v.frames,
+		"filters": v.filters, "pipeline": v.pipeline, "outcomes": v.outcomes, "statements": v.statements, "alerts": v.alerts, "frames": v.frames,
 	} {
 		t.Run(name, check)
 	}
@@ -32,7 +32,8 @@ func TestViews(t *testing.T) {
 type views struct {
 	h       *Host
 	who     backend.PluginContext
-	samples []sample
+	samples []sample // without replays
+	all     []sample
 	ids     []events.ID
 }
 
@@ -352,7 +353,7 @@ func (v views) values(t *testing.T) {
 		"service": {"gateway", "orders"}, "cluster": {"local"}, "namespace": {"demo"}, "version": {"1.0"}, "direction": {"inbound", "outbound"},
 		"host":  {"db:5432", "orders:8080", "pay.example", "shop.example"},
 		"class": {"ok", "client", "server", "failed"}, "status": {"200", "404", "503"}, "protocol": {"http", "postgres"},
-		"endpoint": {"/charge", "/checkout", "/missing", "/orders", "select * from stock where id = ?"}, "tag.tenant": {"a"}, "scenario": nil,
+		"endpoint": {"/charge", "/checkout", "/missing", "/orders", "select * from stock where id = ?"}, "tag.tenant": {"a"}, "scenario": {"checkout"}, "replay": nil,
 	} {
 		f := v.one(t, "values", model{"key": key})
 		if diff := cmp.Diff(want, column[string](t, f, "text")); diff != "" || len(f.Fields) != 2 {
@@ -410,37 +411,61 @@ func (v views) resource(t *testing.T, path string, status int, to any) {
 }
 
 func (v views) pipeline(t *testing.T) {
-	// Tapes were closed just now, not in the recorded hour.
-	now := func(m model) backend.DataQuery {
-		q := query("A", "pipeline", m)
-		q.TimeRange = backend.TimeRange{From: time.Now().Add(-30 * time.Minute), To: time.Now().Add(10 * time.Minute)}
-		return q
-	}
-	table := oneFrame(t, ask(t, v.h, v.who, now(model{"measure": "sources"}))["A"])
-	indexed, _ := table.FieldByName("indexed")
-	unaccounted, _ := table.FieldByName("unaccounted")
-	if got, want := sum(indexed), float64(len(v.samples)); got != want || sum(unaccounted) != 0 || table.Rows() != 2 {
-		t.Errorf("%d sources with %v indexed, want %v, and %v unaccounted for", table.Rows(), got, want, sum(unaccounted))
-	}
-	fresh := oneFrame(t, ask(t, v.h, v.who, now(model{"measure": "freshness", "selector": `{service="orders"}`}))["A"])
-	checkTable(t, fresh)
-	if age := column[float64](t, fresh, "age"); len(age) != 1 || age[0] < 500 || age[0] > 1000 {
-		t.Errorf("ages %v, want one of about 10 min", age)
-	}
-	for measure, want := range map[string]float64{"dropped": 4, "dead": 0} {
-		q := now(model{"measure": measure})
-		q.TimeRange.From, q.Interval = time.Now().Add(-time.Hour), time.Minute
-		frame := oneFrame(t, ask(t, v.h, v.who, q)["A"])
-		// Tapes are new: their bucket has not ended yet, and may not be shown.
-		if len(frame.Fields) != 3 {
-			t.Errorf("%s: %d fields, want time and two services", measure, len(frame.Fields))
+	table := v.one(t, "pipeline", model{"measure": "sources"})
+	for name, want := range map[string]float64{"indexed": float64(len(v.all)), "dropped": 4, "unaccounted": 0, "unarchived_tapes": 2} {
+		field, _ := table.FieldByName(name)
+		if got := sum(field); got != want || table.Rows() != 2 {
+			t.Errorf("%d sources with %v %s, want %v", table.Rows(), got, name, want)
 		}
-		if got := sum(frame.Fields[1]) + sum(frame.Fields[2]); got != 0 && got != want {
+	}
+	fresh := v.one(t, "pipeline", model{"measure": "freshness", "selector": `{service="orders"}`})
+	checkTable(t, fresh)
+	if diff := cmp.Diff([]float64{8 * 60}, column[float64](t, fresh, "age")); diff != "" {
+		t.Error(diff)
+	}
+	for measure, want := range map[string]float64{"dropped": 4, "dead": 0, "exchanges": float64(len(v.all)) / 10} {
+		frame := v.one(t, "pipeline", model{"measure": measure})
+		checkSeries(t, frame)
+		if got := sum(frame.Fields[1]) + sum(frame.Fields[2]); math.Abs(got-want) > 1e-9 {
 			t.Errorf("%s: %v, want %v", measure, got, want)
 		}
 	}
-	if r := ask(t, v.h, v.who, now(model{"measure": "happiness"}))["A"]; r.Status != backend.StatusBadRequest {
-		t.Errorf("%d %v", r.Status, r.Error)
+	lag := v.one(t, "pipeline", nil)
+	if got, least := sum(lag.Fields[1]), time.Since(closed).Seconds(); got > least || got < least-600 {
+		t.Errorf("a lag of %v s, want about %v s", got, least)
+	}
+	for _, wrong := range []model{{"measure": "happiness"}, {"selector": "{status>=500}"}} {
+		if r := ask(t, v.h, v.who, query("A", "pipeline", wrong))["A"]; r.Status != backend.StatusBadRequest {
+			t.Errorf("%v: %d %v", wrong, r.Status, r.Error)
+		}
+	}
+}
+
+// Replays are a table and annotations at once: those are found by the names of
+// fields, and need a time and a text.
+func (v views) outcomes(t *testing.T) {
+	f := v.one(t, "replays", model{"scenario": "checkout"})
+	for name, want := range map[string]string{
+		"id": "r1", "verdict": "missed", "title": "Replay of checkout: missed", "tags": "replay,missed",
+		"text": "3 of 4 tests passed against http://127.0.0.1:8080: 1 answer differs",
+	} {
+		if diff := cmp.Diff([]string{want}, column[string](t, f, name)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+	if at := column[*time.Time](t, f, "time"); !at[0].Equal(hour.Add(20 * time.Minute)) {
+		t.Errorf("at %s", at[0])
+	}
+	if n := v.one(t, "replays", model{"scenario": "nothing"}).Rows(); n != 0 {
+		t.Errorf("%d replays of a scenario that is not there", n)
+	}
+	ready := v.one(t, "scenarios", nil)
+	if diff := cmp.Diff([]string{"db:5432, pay.example"}, column[string](t, ready, "dependencies")); diff != "" {
+		t.Error(diff)
+	}
+	// Their exchanges are found when they are asked for.
+	if n := v.one(t, "traffic", model{"selector": `{replay="r1"}`}).Rows(); n != 4 {
+		t.Errorf("%d exchanges of the replay, want 4", n)
 	}
 }
 

@@ -58,16 +58,30 @@ func TestEditorOffersWhatTheBackendKnows(t *testing.T) {
 
 type source struct{ Type, UID string }
 
+type target struct {
+	RefID, QueryType string
+	DataSource       source
+}
+
 type dashboard struct {
-	UID    string
-	Panels []struct {
+	UID, Title string
+	Tags       []string
+	Panels     []struct {
+		ID         int
 		Title      string
 		DataSource source
-		Targets    []struct {
-			RefID, QueryType, Measure string
-			DataSource                source
-			Selector, Direction       string
-			GroupBy                   []string
+		Targets    []target
+	}
+	Templating struct {
+		List []struct {
+			Name       string
+			DataSource source
+		}
+	}
+	Annotations struct {
+		List []struct {
+			DataSource source
+			Target     target
 		}
 	}
 }
@@ -77,38 +91,71 @@ func TestDashboards(t *testing.T) {
 	if err != nil || len(names) == 0 {
 		t.Fatalf("no dashboards: %v", err)
 	}
-	uids := map[string]string{}
+	uids, titles := map[string]string{}, map[string]string{}
 	for _, name := range names {
 		var d dashboard
 		readJSON(t, &d, name)
 		if d.UID == "" || uids[d.UID] != "" {
 			t.Errorf("%s has the uid %q, and so has %q", name, d.UID, uids[d.UID])
 		}
-		uids[d.UID] = name
+		if !slices.Contains(d.Tags, "tapedeck") {
+			t.Errorf("%s has the tags %q: the menu of the others does not show it", name, d.Tags)
+		}
+		uids[d.UID], titles["dashboards/"+filepath.Base(name)] = name, d.Title
 		checkDashboard(t, d)
+	}
+	checkLinks(t, uids)
+	var p struct{ Includes []struct{ Name, Path string } }
+	readJSON(t, &p, browserSide, "plugin.json")
+	included := map[string]string{}
+	for _, i := range p.Includes {
+		included[i.Path] = i.Name
+	}
+	if diff := cmp.Diff(titles, included); diff != "" {
+		t.Errorf("plugin.json includes other dashboards: %s", diff)
 	}
 }
 
+// checkDashboard: what it asks is asked of our data source, by its fixed uid.
 func checkDashboard(t *testing.T, d dashboard) {
-	ours := source{Type: ID, UID: sourceUID}
-	for _, p := range d.Panels {
-		if p.DataSource != ours || len(p.Targets) == 0 {
-			t.Errorf("panel %q asks %+v %d times", p.Title, p.DataSource, len(p.Targets))
+	ours, ids := source{Type: ID, UID: sourceUID}, map[int]bool{}
+	checkTarget := func(what string, target target) {
+		if target.DataSource != ours && target.DataSource != (source{}) || !slices.Contains(knownTypes(), target.QueryType) {
+			t.Errorf("%s: %s asks %+v for %q", d.UID, what, target.DataSource, target.QueryType)
 		}
+	}
+	for _, p := range d.Panels {
+		if p.DataSource != ours || len(p.Targets) == 0 || ids[p.ID] {
+			t.Errorf("%s: panel %d, %q, asks %+v %d times", d.UID, p.ID, p.Title, p.DataSource, len(p.Targets))
+		}
+		ids[p.ID] = true
 		for _, target := range p.Targets {
-			if target.DataSource != ours || !slices.Contains(knownTypes(), target.QueryType) {
-				t.Errorf("panel %q asks %+v for %q", p.Title, target.DataSource, target.QueryType)
-			}
-			raw, err := json.Marshal(map[string]any{
-				"selector": strings.ReplaceAll(target.Selector, "$service", ".*"), "direction": target.Direction,
-				"measure": target.Measure, "groupBy": target.GroupBy,
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := readQuery(asked(string(raw))); err != nil {
-				t.Errorf("panel %q: %v", p.Title, err)
-			}
+			checkTarget(p.Title, target)
+		}
+	}
+	for _, v := range d.Templating.List {
+		if v.DataSource != ours {
+			t.Errorf("%s: variable %s asks %+v", d.UID, v.Name, v.DataSource)
+		}
+	}
+	for _, a := range d.Annotations.List {
+		if a.DataSource != ours {
+			t.Errorf("%s: annotations ask %+v", d.UID, a.DataSource)
+		}
+		checkTarget("annotation", a.Target)
+	}
+}
+
+// checkLinks: the dashboards that frames link to are there.
+func checkLinks(t *testing.T, uids map[string]string) {
+	service, endpoint := keyLinks("service", nil, links{}), keyLinks("endpoint", nil, links{})
+	for _, l := range append(service, endpoint...) {
+		if l.Internal != nil {
+			continue
+		}
+		uid, _, _ := strings.Cut(strings.TrimPrefix(l.URL, "/d/"), "?")
+		if uids[uid] == "" {
+			t.Errorf("%q leads to %s, which is no dashboard", l.Title, l.URL)
 		}
 	}
 }
