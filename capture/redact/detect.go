@@ -25,9 +25,7 @@ const (
 	signPercent
 )
 
-var sign [256]uint8
-
-func init() {
+var sign = func() (sign [256]uint8) {
 	for c := '0'; c <= '9'; c++ {
 		sign[c] = signDigit
 	}
@@ -35,7 +33,8 @@ func init() {
 		sign[c] = signKey
 	}
 	sign['+'], sign['@'], sign[':'], sign['='], sign['%'], sign['\''] = signPlus, signAt, signColon, signEqual, signPercent, signQuote
-}
+	return sign
+}()
 
 const shortest = 6 // of what detectors find: "a@b.cd"
 
@@ -75,6 +74,11 @@ func (d *detector) next(i int) (m match, ok bool) {
 			m = d.quoted(i)
 		case signPercent:
 			d.percent = true
+		}
+		if m.class != None && d.at(m.to) == '@' { // the beginning of an address
+			if e := d.email(m.to); e.class != None && d.view.detects(Email) {
+				m = match{min(m.from, e.from), e.to, Email}
+			}
 		}
 		if m.class != None && m.from >= d.done && d.view.detects(m.class) {
 			d.done = m.to
@@ -142,6 +146,8 @@ func (d *detector) number(i int) (m match, to int) {
 			return m, to
 		}
 		return d.card(i), to
+	case d.endOfCard(i) > to: // redacted already, in groups that may look like another
+		return m, d.endOfCard(i)
 	case to-i >= 12 && to-i <= 19, to-i == 4 && (d.at(to) == '-' || d.at(to) == ' '):
 		return d.card(i), to
 	}
@@ -184,11 +190,35 @@ func (d *detector) card(i int) (m match) {
 		default:
 			return m
 		}
-		if next := d.at(j + 1); n >= 12 && !isWord(next) && isCard(number[:n]) {
+		if next := d.at(j + 1); n >= 12 && !isWord(next) && isCard(number[:n]) && !d.reachesToken(i, j+1) {
 			return match{i, j + 1, Card}
 		}
 	}
 	return m
+}
+
+// reachesToken says that digits from to to go into a number that stands for a
+// card: it and the group before it look like one by chance.
+func (d *detector) reachesToken(from, to int) bool {
+	for i := from + 1; i < to; i++ {
+		if !isDigit(d.text[i-1]) && d.endOfCard(i) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// endOfCard is the end of a number at i that stands for a card, 0 for none.
+func (d *detector) endOfCard(i int) int {
+	if d.at(i) != '9' || d.at(i+1) != '9' {
+		return 0
+	}
+	for end := min(len(d.text), i+19+5); end >= i+12; end-- {
+		if isDigit(d.text[end-1]) && !isDigit(d.at(end)) && wire.TokenClass(string(d.text[i:end])) == Card.String() {
+			return end
+		}
+	}
+	return 0
 }
 
 // isCard says that digits are the number of a payment card: of a known issuer,
@@ -279,7 +309,7 @@ func (d *detector) email(i int) (m match) {
 		from--
 	}
 	to, dot := i+1, 0
-	for to < len(d.text) && to-i < 254 {
+	for to < len(d.text) {
 		c := d.text[to]
 		if c == '.' {
 			if !isWord(d.at(to-1)) && d.at(to-1) < 0x80 {
@@ -301,6 +331,9 @@ func (d *detector) email(i int) (m match) {
 	}
 	if bytes.HasSuffix(d.text[:to], []byte(wire.RedactedDomain)) && to-i == len(wire.RedactedDomain) {
 		return m
+	}
+	if d.view.key.isSealed(d.text[from:i]) {
+		return m // the same among bytes that can't grow
 	}
 	if from > 0 && d.text[from-1] == '@' && string(d.text[from-1:i]) == wire.RedactedDomain {
 		return m // what stood behind an address that was replaced

@@ -17,14 +17,23 @@ type jsonBody struct {
 	cache *nameCache
 
 	stack   []frame
-	names   []byte // of the keys on the way to here
 	skipped int    // containers deeper than maxDepth
 	seen    bool   // a key, or a value in an array
 	pending []byte // a string or number whose end has not come
 	plain   []byte // a string without its escapes
-	path    []byte // of the value at hand, as it was asked for last
+	path    []byte // of the value at hand, for rules
+	digits  rest   // of a number that is longer than what is looked at
 	long    *longText
 }
+
+// rest says what becomes of the rest of a number.
+type rest uint8
+
+const (
+	noRest rest = iota
+	keptRest
+	maskedRest // its beginning was replaced
+)
 
 // frame is a container.
 type frame struct {
@@ -33,7 +42,7 @@ type frame struct {
 	index     int  // of an array
 	treatment      // of its values: by the key under way, or of all in an array
 	outer     treatment
-	from, to  int // its key under way in names
+	name      string // its key under way, cut
 }
 
 // longText is a string that is longer than what is held.
@@ -46,10 +55,10 @@ type longText struct {
 }
 
 func (b *jsonBody) reset(s scope) {
-	b.scope, b.skipped, b.seen, b.long = s, 0, false, nil
-	b.stack, b.names, b.pending = b.stack[:0], b.names[:0], b.pending[:0]
+	b.scope, b.skipped, b.seen, b.long, b.digits = s, 0, false, nil, noRest
+	b.stack, b.pending = b.stack[:0], b.pending[:0]
 	if s.depth == 0 && s.marks != nil {
-		s.marks.place = b.place
+		s.marks.place = b
 	}
 }
 
@@ -57,7 +66,7 @@ func (b *jsonBody) reset(s scope) {
 func (b *jsonBody) release() {
 	view := b.view
 	b.marks = nil
-	if cap(b.pending)+cap(b.plain)+cap(b.names)+cap(b.path) < 4*maxHeld && cap(b.stack) < 256 {
+	if cap(b.pending)+cap(b.plain)+cap(b.path) < 4*maxHeld && cap(b.stack) < 256 {
 		view.bodies.Put(b)
 	}
 }
@@ -97,6 +106,8 @@ func (b *jsonBody) run(dst, s []byte, last bool) []byte {
 	i := 0
 	if b.long != nil {
 		dst, i = b.goOn(dst, s, last)
+	} else if b.digits != noRest {
+		dst, i = b.goOnNumber(dst, s)
 	}
 	done := i // bytes of s that are dealt with
 	for i < len(s) {
@@ -104,15 +115,15 @@ func (b *jsonBody) run(dst, s []byte, last bool) []byte {
 		case plainByte:
 			i++
 		case quoteByte:
-			end := closing(s, i+1)
+			end, said := closing(s, i+1)
 			if end < 0 && !last {
 				return b.unfinished(append(dst, s[done:i]...), s[i:])
 			}
 			closed := end >= 0
 			if !closed {
-				end = len(s)
+				end, said = len(s), saysOfLong(s[i+1:])
 			}
-			if out, same := b.string(s[i+1 : end]); !same {
+			if out, same := b.string(s[i+1:end], said); !same {
 				dst = append(append(dst, s[done:i+1]...), out...)
 				done = end
 			}
@@ -122,7 +133,19 @@ func (b *jsonBody) run(dst, s []byte, last bool) []byte {
 			if i+n == len(s) && !last && n < maxName {
 				return b.unfinished(append(dst, s[done:i]...), s[i:])
 			}
-			if out, same := b.number(s[i : i+n]); !same {
+			out, same := b.number(s[i : i+min(n, maxName)])
+			if n >= maxName {
+				b.digits = keptRest
+				if !same {
+					b.digits = maskedRest
+				}
+				dst = append(append(dst, s[done:i]...), out...)
+				dst, n = b.goOnNumber(dst, s[i+maxName:])
+				i += maxName + n
+				done = i
+				continue
+			}
+			if !same {
 				dst = append(append(dst, s[done:i]...), out...)
 				done = i + n
 			}
@@ -160,39 +183,70 @@ func (b *jsonBody) close(dst []byte) []byte {
 }
 
 // closing is the index of the quote that ends the string from i on, -1 when it
-// has not come.
-func closing(s []byte, i int) int {
-	for j := i; j < len(s) && j < i+24; j++ { // most are short
-		if s[j] == '"' {
-			return j
-		}
-		if s[j] == '\\' {
+// has not come, and what the string's bytes say.
+func closing(s []byte, i int) (end int, said uint8) {
+	short := s[i:min(len(s), i+8*shortest)]
+	for j, c := range short {
+		if say := says[c]; say&(saysEnd|saysEscape) == 0 {
+			said |= say
+		} else if say == saysEnd {
+			return i + j, said
+		} else {
 			break
 		}
 	}
-	for {
-		n := bytes.IndexByte(s[i:], '"')
+	for from := i; ; {
+		n := bytes.IndexByte(s[from:], '"')
 		if n < 0 {
-			return -1
+			return -1, 0
 		}
-		end := i + n
+		end := from + n
 		back := end
 		for back > i && s[back-1] == '\\' {
 			back--
 		}
 		if (end-back)%2 == 0 {
-			return end
+			return end, saysOfLong(s[i:end])
 		}
-		i = end + 1
+		from = end + 1
 	}
+}
+
+// saysOfLong is that there may be anything in a text.
+func saysOfLong(text []byte) uint8 {
+	if bytes.IndexByte(text, '\\') < 0 {
+		return saysSign
+	}
+	return saysSign | saysEscape
 }
 
 func numberEnd(s []byte) int {
 	n := 1
-	for n < len(s) && (isDigit(s[n]) || s[n] == '.' || s[n] == 'e' || s[n] == 'E' || s[n] == '+' || s[n] == '-') {
+	for n < len(s) && inNumber(s[n]) {
 		n++
 	}
 	return n
+}
+
+func inNumber(c byte) bool {
+	return isDigit(c) || c == '.' || c == 'e' || c == 'E' || c == '+' || c == '-'
+}
+
+// goOnNumber copies or masks the rest of a number; it returns how much of s it
+// was.
+func (b *jsonBody) goOnNumber(dst, s []byte) ([]byte, int) {
+	n := 0
+	for ; n < len(s) && inNumber(s[n]); n++ {
+		c := s[n]
+		if b.digits == maskedRest && isDigit(c) {
+			c = '9'
+		}
+		dst = append(dst, c)
+	}
+	if n < len(s) {
+		b.digits = noRest
+	}
+	return dst, n
 }
 
 // mark follows the structure.
@@ -229,7 +283,7 @@ func (b *jsonBody) push(object bool) {
 		b.skipped++
 		return
 	}
-	f := frame{object: object, key: object, from: len(b.names), to: len(b.names)}
+	f := frame{object: object, key: object}
 	if t := b.top(); t != nil {
 		f.outer = t.treatment
 		if !object {
@@ -247,9 +301,7 @@ func (b *jsonBody) pop() {
 	if len(b.stack) == 0 {
 		return
 	}
-	f := b.stack[len(b.stack)-1]
 	b.stack = b.stack[:len(b.stack)-1]
-	b.names = b.names[:f.from]
 }
 
 // treated is what is done to the value at hand.
@@ -258,27 +310,32 @@ func (b *jsonBody) treated(t *frame) treatment {
 		return treatment{}
 	}
 	if len(b.rules) > 0 {
-		if r := b.ruleAt(b.place()); r != nil {
+		b.path = b.appendPlace(b.path[:0])
+		if r := b.ruleAt(b.path); r != nil {
 			return r.treatment()
 		}
 	}
 	return t.treatment
 }
 
-func (b *jsonBody) string(raw []byte) (out []byte, same bool) {
+// string is a key or a value; its bytes have said what may be in it.
+func (b *jsonBody) string(raw []byte, said uint8) (out []byte, same bool) {
 	t := b.top()
 	if t != nil && t.object && t.key {
-		return b.keyText(t, raw)
+		return b.keyText(t, raw, said&saysEscape != 0)
 	}
 	b.seen = b.seen || t != nil
 	treat := b.treated(t)
 	if treat.class == None && b.look != nil && b.depth == 0 {
 		b.looked(raw)
 	}
-	if treat.class == None && len(raw) < shortest || len(raw) == 0 {
+	if treat.class == None && (len(raw) < shortest || len(b.rules) == 0 && said&saysEscape == 0 && isPlainBy(said, raw)) || len(raw) == 0 {
 		return raw, true
 	}
-	text, escaped := b.unescape(raw)
+	text, escaped := raw, said&saysEscape != 0
+	if escaped {
+		text = b.unescape(raw)
+	}
 	out, same = b.value(treat, text)
 	if same {
 		return raw, true
@@ -319,10 +376,13 @@ func (b *jsonBody) number(raw []byte) (out []byte, same bool) {
 
 // keyText takes the name of the next value; what is found in the name itself
 // is replaced: a map by e-mail.
-func (b *jsonBody) keyText(t *frame, raw []byte) (out []byte, same bool) {
+func (b *jsonBody) keyText(t *frame, raw []byte, escaped bool) (out []byte, same bool) {
 	b.seen = true
-	text, escaped := b.unescape(raw)
-	treat, clean := b.cache.named(b.view, text, b.at)
+	text := raw
+	if escaped {
+		text = b.unescape(raw)
+	}
+	name, treat, clean := b.cache.named(b.view, text, b.at)
 	t.treatment = treat
 	if t.treatment.class == None && t.outer.class != None && isValueName(text) {
 		t.treatment = t.outer
@@ -330,7 +390,7 @@ func (b *jsonBody) keyText(t *frame, raw []byte) (out []byte, same bool) {
 	out, same = raw, true
 	if !clean && len(text) >= shortest && b.full {
 		if out, same, _ = b.find(text); !same {
-			text = out
+			name = string(out[:min(len(out), maxName)])
 			if escaped || !plainJSON(out) {
 				out = appendEscaped(nil, out)
 			}
@@ -338,8 +398,7 @@ func (b *jsonBody) keyText(t *frame, raw []byte) (out []byte, same bool) {
 			out = raw
 		}
 	}
-	b.names = append(b.names[:t.from], text[:min(len(text), maxName)]...)
-	t.to = len(b.names)
+	t.name = name
 	return out, same
 }
 
@@ -352,17 +411,17 @@ func isValueName(name []byte) bool {
 	return false
 }
 
-// place is the JSON path of the value at hand.
-func (b *jsonBody) place() string {
-	b.path = append(b.path[:0], '$')
+// appendPlace appends the JSON path of the value at hand.
+func (b *jsonBody) appendPlace(dst []byte) []byte {
+	dst = append(dst, '$')
 	for i := range b.stack {
 		if f := &b.stack[i]; f.object {
-			b.path = append(append(b.path, '.'), b.names[f.from:f.to]...)
+			dst = append(append(dst, '.'), f.name...)
 		} else {
-			b.path = append(strconv.AppendInt(append(b.path, '['), int64(f.index), 10), ']')
+			dst = append(strconv.AppendInt(append(dst, '['), int64(f.index), 10), ']')
 		}
 	}
-	return string(b.path)
+	return dst
 }
 
 func (b *jsonBody) begin() *longText {
@@ -387,7 +446,7 @@ func (b *jsonBody) goOn(dst, s []byte, last bool) ([]byte, int) {
 	if l.odd && len(s) > 0 {
 		from, l.odd = 1, false
 	}
-	end := closing(s, from)
+	end, _ := closing(s, from)
 	piece := s
 	if end >= 0 {
 		piece = s[:end]
@@ -412,7 +471,7 @@ func (b *jsonBody) goOn(dst, s []byte, last bool) ([]byte, int) {
 		dst = l.window.close(dst)
 	}
 	if t := b.top(); l.isKey && t != nil {
-		b.names, t.to, t.treatment = b.names[:t.from], t.from, treatment{}
+		t.name, t.treatment = "", treatment{}
 	}
 	b.long = nil
 	if end < 0 {

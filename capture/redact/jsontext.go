@@ -8,10 +8,7 @@ import (
 
 // unescape is JSON text without its escapes, valid until the next call. What
 // is no escape stays.
-func (b *jsonBody) unescape(raw []byte) (text []byte, escaped bool) {
-	if !hasBackslash(raw) {
-		return raw, false
-	}
+func (b *jsonBody) unescape(raw []byte) []byte {
 	out := b.plain[:0]
 	for i := 0; i < len(raw); i++ {
 		c := raw[i]
@@ -40,19 +37,7 @@ func (b *jsonBody) unescape(raw []byte) (text []byte, escaped bool) {
 		}
 	}
 	b.plain = out
-	return out, true
-}
-
-func hasBackslash(raw []byte) bool {
-	if len(raw) > 16 {
-		return bytes.IndexByte(raw, '\\') >= 0
-	}
-	for _, c := range raw {
-		if c == '\\' {
-			return true
-		}
-	}
-	return false
+	return out
 }
 
 // unicodeEscape reads \uXXXX, or two of them that belong together.
@@ -86,14 +71,10 @@ func hex4(s []byte) (r rune, ok bool) {
 	return r, true
 }
 
-// plainJSON says that a text stands in JSON as it is.
+// plainJSON says that a text stands in a string of JSON as it is. A control
+// character that came without an escape stays without.
 func plainJSON(text []byte) bool {
-	for _, c := range text {
-		if c < ' ' || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
+	return bytes.IndexByte(text, '"') < 0 && bytes.IndexByte(text, '\\') < 0
 }
 
 func appendEscaped(dst, text []byte) []byte {

@@ -43,7 +43,7 @@ func (k *Key) claims(text []byte) []byte {
 	for i := 0; i < len(text); {
 		switch c := text[i]; {
 		case c == '"':
-			end := closing(text, i+1)
+			end, _ := closing(text, i+1)
 			raw := text[i+1 : end]
 			i = end + 1
 			if j := i + len(text[i:]) - len(bytes.TrimLeft(text[i:], " \t\r\n")); j < len(text) && text[j] == ':' {

@@ -26,6 +26,14 @@ var keyForms = []keyForm{
 	{"sk_live_", 7, 16, ""}, {"rk_live_", 7, 16, ""}, {"sk_test_", 7, 16, ""}, {"whsec_", 5, 16, "+/="},
 }
 
+// formsBySign are the forms that are found by a letter.
+var formsBySign = func() (by [256][]keyForm) {
+	for _, f := range keyForms {
+		by[f.prefix[f.sign]] = append(by[f.prefix[f.sign]], f)
+	}
+	return by
+}()
+
 // key looks for a known form around the letter at i. A redaction token is
 // passed over.
 func (d *detector) key(i int) (m match, to int) {
@@ -47,12 +55,11 @@ func (d *detector) key(i int) (m match, to int) {
 			return m, i + 1
 		}
 	}
-	for _, f := range keyForms {
-		if f.prefix[f.sign] != s[i] {
-			continue
-		}
+	forms := formsBySign[s[i]]
+	for n := range forms {
+		f := &forms[n]
 		from := i - f.sign
-		if from < 0 || !bytes.HasPrefix(s[from:], []byte(f.prefix)) || isWord(d.at(from-1)) {
+		if from < 0 || s[i-1] != f.prefix[f.sign-1] || !bytes.HasPrefix(s[from:], []byte(f.prefix)) || isWord(d.at(from-1)) {
 			continue
 		}
 		end := run(s, from+len(f.prefix), f.signs)
@@ -216,6 +223,15 @@ func (d *detector) unless(m match) match {
 	return m
 }
 
+var endsAuthority = setOf("/?# \t\r\n\"'<>\\")
+
+func setOf(signs string) (set [256]bool) {
+	for i := range len(signs) {
+		set[signs[i]] = true
+	}
+	return set
+}
+
 // colon is within a URL, whose userinfo is a credential, or behind a name.
 func (d *detector) colon(i int) (m match) {
 	s := d.text
@@ -226,13 +242,14 @@ func (d *detector) colon(i int) (m match) {
 		return m
 	}
 	from := i + 3
-	end := from
-	for end < len(s) && end-from < 1024 && strings.IndexByte("/?# \t\r\n\"'<>\\", s[end]) < 0 {
-		end++
+	at := from
+	for end := from; end < len(s) && end-from < 1024 && !endsAuthority[s[end]]; end++ {
+		if s[end] == '@' {
+			at = end
+		}
 	}
-	at := bytes.LastIndexByte(s[from:end], '@')
-	if at <= 0 {
+	if at == from {
 		return m
 	}
-	return d.unless(match{from, from + at, Credential})
+	return d.unless(match{from, at, Credential})
 }

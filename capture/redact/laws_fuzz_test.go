@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"io"
-	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -56,8 +55,11 @@ func FuzzBodies(f *testing.F) {
 		if len(marks) == MaxMarks {
 			return
 		}
-		if formOf(kind, in) != formJSON && bytes.ContainsAny(in, "[{") || utf8.Valid(in) != utf8.Valid(once) {
-			return // numbers of JSON in other forms have no mark of their own, and bytes that became a text are looked through as one
+		if formOf(kind, in) == formXML && !wellFormed(in) {
+			return // where a tag ends is a matter of opinion, and changes with what stands in it
+		}
+		if formOf(kind, in) != formJSON && bytes.ContainsAny(in, "[{") || !sameKind(in, once) {
+			return // numbers of JSON in other forms have no mark of their own
 		}
 		if twice, _, _ := passBody(e, kind, once, len(once), marks); !bytes.Equal(twice, once) {
 			t.Errorf("%s %q: once %q, twice %q", kind, in, once, twice)
@@ -65,10 +67,18 @@ func FuzzBodies(f *testing.F) {
 	})
 }
 
+// sameKind says that what came out is looked through as what went in: bytes
+// may have become a text, and a text a message, by its new length.
+func sameKind(in, out []byte) bool {
+	return utf8.Valid(in) == utf8.Valid(out) && isText(in) == isText(out) && isMessage(in) == isMessage(out)
+}
+
 func passBody(e *Engine, kind string, in []byte, piece int, earlier []Mark) (out []byte, marks []Mark, ok bool) {
 	x := exchangeOf(kind, "")
 	for _, m := range earlier {
-		m.Place = strings.TrimSuffix("request.body."+m.Place, ".")
+		if m.Place = "request.body." + m.Place; m.Place == "request.body." {
+			m.Place = "request.body"
+		}
 		Add(x, m)
 	}
 	b := e.Body(x, events.Side_REQUEST, in)
@@ -148,7 +158,7 @@ func FuzzMessages(f *testing.F) {
 		if k.kind == "text" && once != nil && json.Valid(in) && !json.Valid(once) {
 			t.Errorf("%q became %q", in, once)
 		}
-		if twice := pass(once); once != nil && twice != nil && !bytes.Equal(twice, once) && !holdsNumbers(e, k.x, in) && utf8.Valid(in) == utf8.Valid(once) {
+		if twice := pass(once); once != nil && twice != nil && !bytes.Equal(twice, once) && !holdsNumbers(e, k.x, in) && sameKind(in, once) && (firstByte(in) != '<' || wellFormed(in)) {
 			t.Errorf("%s %q: once %q, twice %q", k.kind, in, once, twice)
 		}
 		if n := e.failures.panics.Load(); n > 0 {

@@ -1,6 +1,7 @@
 package redact
 
 import (
+	"bytes"
 	"strings"
 	"unicode/utf8"
 
@@ -25,13 +26,17 @@ const ActionByValue = "by value only"
 // Mark is what was replaced, never the value.
 type Mark struct{ Place, Class, Action string }
 
+// placer tells where in its part something stands.
+type placer interface{ appendPlace(dst []byte) []byte }
+
 // marks gathers the marks of a part of an exchange.
 type marks struct {
-	view    *view         // that looks for secrets in names; nil: nothing does
-	base    string        // "request"; "" in a body
-	part    string        // "header"
-	name    []byte        // of what is looked at, in the part
-	place   func() string // the same, where it has to be put together
+	view    *view    // that looks for secrets in names; nil: nothing does
+	base    string   // "request"; "" in a body
+	part    string   // "header"
+	name    []byte   // of what is looked at, in the part
+	place   placer   // the same, where it has to be put together
+	buf     [96]byte // for a place
 	list    []Mark
 	room    [8]Mark         // for the first of them
 	before  map[string]bool // places that an earlier pass has marked
@@ -51,13 +56,14 @@ func (m *marks) add(t treatment) {
 }
 
 func (m *marks) put(class, action string) {
-	place := m.at()
-	if m.has(place, class) {
+	at := m.at()
+	if m.has(at, class) {
 		return
 	}
+	place := string(at)
 	if m.view != nil && m.view.full && mayHold(place) { // a name may be a secret
-		out, same, _ := scope{view: m.view}.find([]byte(place))
-		if place = string(out); !same && m.has(place, class) {
+		out, same, _ := scope{view: m.view}.find(at)
+		if place = string(out); !same && m.has(out, class) {
 			return
 		}
 	}
@@ -67,34 +73,37 @@ func (m *marks) put(class, action string) {
 	m.list = append(m.list, Mark{place, class, action})
 }
 
-func (m *marks) has(place, class string) bool {
-	for _, other := range m.list {
-		if other.Place == place && other.Class == class {
+func (m *marks) has(place []byte, class string) bool {
+	for i := range m.list {
+		if other := &m.list[i]; other.Place == string(place) && other.Class == class {
 			return true
 		}
 	}
 	return false
 }
 
-// at is the place of what is looked at. Names come from the wire.
-func (m *marks) at() string {
-	place := string(m.name)
-	if m.place != nil {
-		place = m.place()
-	}
-	if len(place) > maxPlace || !utf8.ValidString(place) || strings.IndexByte(place, 0) >= 0 {
-		place = wire.Text([]byte(place), maxPlace)
-	}
-	for _, above := range []string{m.part, m.base} {
-		switch {
-		case above == "":
-		case place == "":
-			place = above
-		default:
-			place = above + "." + place
+// at is the place of what is looked at, valid until the next call. Names come
+// from the wire.
+func (m *marks) at() []byte {
+	at := m.buf[:0]
+	for _, above := range []string{m.base, m.part} {
+		if above != "" {
+			at = append(append(at, above...), '.')
 		}
 	}
-	return place
+	begin := len(at)
+	if m.place != nil {
+		at = m.place.appendPlace(at)
+	} else {
+		at = append(at, m.name...)
+	}
+	if place := at[begin:]; len(place) > maxPlace || !utf8.Valid(place) || bytes.IndexByte(place, 0) >= 0 {
+		at = append(at[:begin], wire.Text(bytes.Clone(place), maxPlace)...)
+	}
+	if len(at) == begin && begin > 0 { // the part as a whole
+		at = at[:begin-1]
+	}
+	return at
 }
 
 // had says that an earlier pass has replaced the value that is looked at.
@@ -102,7 +111,7 @@ func (m *marks) had() bool {
 	if m == nil || m.before == nil && !m.full {
 		return false
 	}
-	return m.full || m.before[m.at()]
+	return m.full || m.before[string(m.at())]
 }
 
 // earlier are the places of x that begin with prefix and have a mark.

@@ -100,7 +100,7 @@ func (s scope) field2(number int, value []byte, depth int) (out []byte, same boo
 		defer func() { s.marks.part = above }()
 	}
 	if len(s.rules) > 0 && s.marks != nil {
-		if r := s.ruleAt(s.marks.part); r != nil {
+		if r := s.ruleAt([]byte(s.marks.part)); r != nil {
 			return s.value(r.treatment(), value)
 		}
 	}

@@ -106,9 +106,9 @@ func (e *Engine) unknown(x *events.Exchange) Unknown {
 }
 
 // ruleAt is the rule for a place, nil for none.
-func (s scope) ruleAt(place string) *Rule {
+func (s scope) ruleAt(place []byte) *Rule {
 	for _, r := range s.rules {
-		if r.Path != nil && r.in(s.at) && r.Path.MatchString(place) {
+		if r.Path != nil && r.in(s.at) && r.Path.Match(place) {
 			return r
 		}
 	}

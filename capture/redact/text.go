@@ -42,7 +42,7 @@ func (s scope) value(t treatment, value []byte) (out []byte, same bool) {
 // looked shows the scan a value of which its name says nothing.
 func (s scope) looked(value []byte) {
 	if s.look != nil && s.marks != nil && len(value) > 0 {
-		s.look(s.at, s.marks.at(), value)
+		s.look(s.at, string(s.marks.at()), value)
 	}
 }
 
@@ -77,18 +77,39 @@ func (s scope) text(text []byte) (out []byte, same bool) {
 	return out, same
 }
 
-// isPlain says that a short text has no sign of anything.
-func isPlain(text []byte) bool {
-	words := uint8(0)
-	for _, c := range text {
-		if sign[c] != signNone || c == '{' || c == '[' || c == '<' {
-			return false
-		}
-		if c == ' ' {
-			words = 1
+// What the bytes of a text say of the whole.
+const (
+	saysSign   = 1 << iota // of what detectors find, or of something nested
+	saysSpace              // words: no base64
+	saysEscape             // of JSON
+	saysEnd                // of a string of JSON
+)
+
+var says = func() (says [256]uint8) {
+	for c, s := range sign {
+		if s != signNone {
+			says[c] = saysSign
 		}
 	}
-	return words == 1 || len(text) < 8 || !opensText(text[:8])
+	says['{'], says['['], says['<'] = saysSign, saysSign, saysSign
+	says[' '], says['\\'], says['"'] = saysSpace, saysEscape, saysEnd
+	return says
+}()
+
+// isPlain says that a text has no sign of anything.
+func isPlain(text []byte) bool {
+	said := uint8(0)
+	for _, c := range text {
+		if said |= says[c]; said&saysSign != 0 {
+			return false
+		}
+	}
+	return isPlainBy(said, text)
+}
+
+// isPlainBy is isPlain of a text of which all bytes were asked.
+func isPlainBy(said uint8, text []byte) bool {
+	return said&saysSign == 0 && (said&saysSpace != 0 || len(text) < 8 || !opensText(text[:8]))
 }
 
 func firstByte(text []byte) byte {
@@ -201,7 +222,7 @@ func (s scope) word(word []byte) (out []byte, same bool) {
 	if same {
 		return word, true
 	}
-	return percent(opened), false
+	return percent(opened, word), false
 }
 
 // unpercent decodes; ok is false when nothing was encoded. A plus stays.
@@ -230,11 +251,12 @@ func unhex(c byte) int {
 	return -1
 }
 
-// percent encodes all but the unreserved characters of RFC 3986.
-func percent(s []byte) []byte {
+// percent encodes all but the unreserved characters of RFC 3986, and the signs
+// that stand in like as they are.
+func percent(s, like []byte) []byte {
 	out := make([]byte, 0, len(s)+len(s)/4)
 	for _, c := range s {
-		if isWord(c) || c == '-' || c == '.' || c == '_' || c == '~' {
+		if strings.IndexByte("!*'()", c) >= 0 && bytes.IndexByte(like, c) >= 0 || isWord(c) || c == '-' || c == '.' || c == '_' || c == '~' {
 			out = append(out, c)
 		} else {
 			out = append(out, '%', "0123456789ABCDEF"[c>>4], "0123456789ABCDEF"[c&15])

@@ -74,17 +74,17 @@ type nameCache [256]struct {
 	treatment
 }
 
-func (c *nameCache) named(v *view, name []byte, at location) (t treatment, clean bool) {
+func (c *nameCache) named(v *view, name []byte, at location) (known string, t treatment, clean bool) {
 	n := len(name)
 	if n == 0 || n > maxName {
-		return treatment{}, false
+		return string(name[:min(n, maxName)]), treatment{}, false
 	}
 	slot := &c[uint8(n*31)+name[0]*7^name[n-1]*13^name[n/2]*5]
 	if slot.name != string(name) || slot.at != at {
 		slot.name, slot.at, slot.treatment = string(name), at, v.named(name, at)
 		_, slot.clean, _ = scope{view: v, at: at}.find(name)
 	}
-	return slot.treatment, slot.clean
+	return slot.name, slot.treatment, slot.clean
 }
 
 // location is a kind of place where values stand.

@@ -5,6 +5,7 @@ import (
 	"html"
 	"regexp"
 	"strings"
+	"unicode"
 )
 
 // element is one that is open.
@@ -18,7 +19,7 @@ type element struct {
 func (s scope) xml(text []byte) (out []byte, same bool) {
 	x := xmlText{scope: s.deeper()}
 	if s.depth == 0 && s.marks != nil {
-		s.marks.place = x.place
+		s.marks.place = &x
 	}
 	for i := 0; i < len(text); {
 		open := bytes.IndexByte(text[i:], '<')
@@ -63,7 +64,7 @@ func (x *xmlText) put(raw []byte, treat treatment) {
 		plain = []byte(html.UnescapeString(string(inner)))
 	}
 	if len(x.rules) > 0 {
-		if r := x.ruleAt(x.place()); r != nil {
+		if r := x.ruleAt(x.appendPlace(nil)); r != nil {
 			treat = r.treatment()
 		}
 	}
@@ -76,11 +77,17 @@ func (x *xmlText) put(raw []byte, treat treatment) {
 		return
 	}
 	x.changed = true
-	before := len(raw) - len(bytes.TrimLeft(raw, " \t\r\n"))
+	before := len(raw) - len(bytes.TrimLeftFunc(raw, unicode.IsSpace))
 	x.out = append(x.out, raw[:before]...)
-	x.out = append(x.out, html.EscapeString(string(redacted))...)
-	x.out = append(x.out, raw[min(len(raw), before+len(inner)):]...)
+	if x.name != "" {
+		redacted = []byte(html.EscapeString(string(redacted)))
+	} else { // quotes stay: a sign in a script may make a tag of what is between them
+		redacted = []byte(textEscaper.Replace(string(redacted)))
+	}
+	x.out = append(append(x.out, redacted...), raw[before+len(inner):]...)
 }
+
+var textEscaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 
 // markup copies a tag, a comment or CDATA that text begins with, and returns
 // how long it is.
@@ -225,17 +232,18 @@ func (x *xmlText) attributes(s []byte) {
 		x.out = append(x.out, s[i])
 		s = s[i+n+2:]
 	}
-	x.put(s, treatment{})
+	end := len(bytes.TrimRight(s, "/>"))
+	x.put(s[:end], treatment{})
+	x.out = append(x.out, s[end:]...)
 }
 
-// place is the path of the text at hand: /order/customer/@email.
-func (x *xmlText) place() string {
-	var b []byte
+// appendPlace appends the path of the text at hand: /order/customer/@email.
+func (x *xmlText) appendPlace(b []byte) []byte {
 	for _, e := range x.stack {
 		b = append(append(b, '/'), e.name...)
 	}
 	if x.name != "" {
 		b = append(append(b, "/@"...), x.name...)
 	}
-	return string(b)
+	return b
 }
