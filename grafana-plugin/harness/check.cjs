@@ -87,7 +87,7 @@ async function main(address, folder) {
       const answer = await until(`(a) => a.queryType === '${type}'`);
       assert.strictEqual(answer.errors, undefined, label);
     }
-    await choose('Latency (?!heat)');
+    await choose('Latency ?Percentiles');
     await page.getByPlaceholder('50, 95, 99').click();
     await page.getByRole('option', { name: '99.9' }).click();
     await page.keyboard.press('Escape');

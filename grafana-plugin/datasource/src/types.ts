@@ -56,7 +56,13 @@ export interface TrafficOptions extends DataSourceJsonData {
   sslMode?: SslMode;
   archiveUrl?: string;
   natsUrl?: string;
+  /** Of the data source that has the traces of the applications. */
+  tracesUid?: string;
+  /** Default tempo. */
+  tracesType?: TracesType;
 }
+
+export type TracesType = 'tempo' | 'jaeger';
 
 export type SslMode = 'disable' | 'prefer' | 'require' | 'verify-ca' | 'verify-full';
 

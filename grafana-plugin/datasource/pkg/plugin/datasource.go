@@ -54,7 +54,7 @@ func New(_ context.Context, s backend.DataSourceInstanceSettings) (instancemgmt.
 	d := &DataSource{queries: datasource.NewQueryTypeMux()}
 	d.alive, d.end = context.WithCancelCause(context.Background())
 	d.settings, d.broken = readSettings(s)
-	d.links = links{s.UID, s.Name}
+	d.links = links{s.UID, s.Name, d.settings.TracesUID, d.settings.TracesType}
 	for name, v := range views {
 		d.queries.HandleFunc(name, each(d.answer(v)))
 	}

@@ -26,11 +26,14 @@ func exchange(ctx context.Context, index *traffic.Reader, q *question) (data.Fra
 		return nil, err
 	}
 	list := properties(found)
+	to := []data.DataLink{q.links.to("Calls of its trace or session", map[string]any{"queryType": "sequence", "exchange": id.String()})}
+	if found.Trace != (events.TraceID{}) {
+		to = q.links.trace(found.Trace.String())
+	}
 	frame := data.NewFrame("exchange",
 		column("part", "", list, func(p *property) string { return p.part }),
 		column("name", "", list, func(p *property) string { return p.name }),
-		linked(column("value", "", list, func(p *property) string { return p.value }),
-			q.links.to("Calls of its trace or session", map[string]any{"queryType": "sequence", "exchange": id.String()})),
+		linked(column("value", "", list, func(p *property) string { return p.value }), to...),
 	)
 	frame.Meta = &data.FrameMeta{Type: data.FrameTypeTable, PreferredVisualization: data.VisTypeTable}
 	return data.Frames{frame}, nil

@@ -8,12 +8,29 @@ import (
 	"tapedeck/events/selector"
 )
 
-// links lead from a number to what it is made of, within this data source.
-type links struct{ uid, name string }
+// links lead from a number to what it is made of, within this data source, and
+// to the traces that applications sent to another one.
+type links struct {
+	uid, name             string
+	tracesUID, tracesType string
+}
 
 // to asks a query in Explore; ${__data.fields.x} in it is the row's field x.
 func (l links) to(title string, query map[string]any) data.DataLink {
 	return data.DataLink{Title: title, Internal: &data.InternalDataLink{DatasourceUID: l.uid, DatasourceName: l.name, Query: query}}
+}
+
+// trace asks a trace of what applications said of it, and of what was recorded.
+func (l links) trace(id string) []data.DataLink {
+	list := []data.DataLink{l.to("Calls of the trace", map[string]any{"queryType": "sequence", "trace": id})}
+	if l.tracesUID == "" {
+		return list
+	}
+	query := map[string]any{"query": id} // as Jaeger has it
+	if l.tracesType != "jaeger" {
+		query["queryType"] = "traceql"
+	}
+	return append(list, data.DataLink{Title: "Spans of the trace", Internal: &data.InternalDataLink{DatasourceUID: l.tracesUID, Query: query}})
 }
 
 // rows lists the exchanges that a row of groups counts.

@@ -109,7 +109,7 @@ func trafficFrame(rows []events.Row, limit int, l links) (*data.Frame, error) {
 		data.NewField("labelTypes", nil, kinds),
 		// Texts beyond the contract: the details of a line show their links.
 		withLink("exchange_id", ids, l.to("Exchange", map[string]any{"queryType": "exchange", "exchange": "${__value.raw}"})),
-		withLink("trace_id", traces, l.to("Calls of the trace", map[string]any{"queryType": "sequence", "trace": "${__value.raw}"})),
+		withLink("trace_id", traces, l.trace("${__value.raw}")...),
 		withLink("session_id", sessions, l.to("Calls of the session", map[string]any{"queryType": "sequence", "session": "${__value.raw}"})),
 	)
 	frame.Meta = &data.FrameMeta{
@@ -120,8 +120,8 @@ func trafficFrame(rows []events.Row, limit int, l links) (*data.Frame, error) {
 	return frame, nil
 }
 
-func withLink(name string, values []string, to data.DataLink) *data.Field {
-	return data.NewField(name, nil, values).SetConfig(&data.FieldConfig{Links: []data.DataLink{to}})
+func withLink(name string, values []string, to ...data.DataLink) *data.Field {
+	return data.NewField(name, nil, values).SetConfig(&data.FieldConfig{Links: to})
 }
 
 // line is an exchange in one line: "POST /v1/orders 503 412ms client→orders".

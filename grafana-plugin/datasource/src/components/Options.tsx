@@ -12,6 +12,9 @@ export interface OptionProps {
   run: () => void;
 }
 
+/** Ties a label to its field, in each of the editors of a page. */
+export const idOf = (query: TrafficQuery, field: string) => `tapedeck-${query.refId}-${field}`;
+
 const asChoice = (value: string): Choice => ({ value, label: value });
 
 /** A text that is run on Enter and on leaving, not while it is typed. */
@@ -54,9 +57,9 @@ export function ChoiceOption({
   run,
 }: OptionProps & { name: 'measure' | 'orderBy'; label: string; choices: Choice[] }) {
   return (
-    <InlineField label={label} labelWidth={labelWidth}>
+    <InlineField label={label} labelWidth={labelWidth} htmlFor={idOf(query, name)}>
       <Combobox
-        aria-label={label}
+        id={idOf(query, name)}
         width={24}
         options={choices}
         value={query[name] ?? choices[0].value}
@@ -132,9 +135,14 @@ export function LimitOption({ query, change, run }: OptionProps) {
 
 export function KeyOption({ query, change, run }: OptionProps) {
   return (
-    <InlineField label="Values of" labelWidth={labelWidth} tooltip="A key of the selector, tag.NAME, or scenario">
+    <InlineField
+      label="Values of"
+      labelWidth={labelWidth}
+      htmlFor={idOf(query, 'key')}
+      tooltip="A key of the selector, tag.NAME, or scenario"
+    >
       <Combobox
-        aria-label="Values of"
+        id={idOf(query, 'key')}
         width={24}
         createCustomValue
         options={variableKeys.map(asChoice)}

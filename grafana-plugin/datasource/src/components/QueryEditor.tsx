@@ -4,6 +4,7 @@ import { Combobox, InlineField, InlineFieldRow, RadioButtonGroup } from '@grafan
 
 import {
   GroupOption,
+  idOf,
   KeyOption,
   labelWidth,
   LimitOption,
@@ -39,9 +40,9 @@ export function QueryEditor({ query, onChange, onRunQuery }: Props) {
   return (
     <>
       <InlineFieldRow>
-        <InlineField label="Query type" labelWidth={labelWidth}>
+        <InlineField label="Query type" labelWidth={labelWidth} htmlFor={idOf(query, 'type')}>
           <Combobox<QueryType>
-            aria-label="Query type"
+            id={idOf(query, 'type')}
             width={30}
             options={queryTypes as Array<{ label: string; value: QueryType; description: string }>}
             value={query.queryType}
