@@ -2,7 +2,9 @@ package harness
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -23,7 +25,7 @@ func TestViews(t *testing.T) {
 	for name, check := range map[string]func(*testing.T){
 		"errors": v.errors, "latency": v.latency, "heatmap": v.heatmap, "top": v.top, "service map": v.serviceMap,
 		"dependencies": v.dependencies, "exchange": v.exchange, "sequence": v.sequence, "values": v.values,
-		"filters": v.filters, "pipeline": v.pipeline, "outcomes": v.outcomes, "statements": v.statements, "alerts": v.alerts, "frames": v.frames,
+		"filters": v.filters, "pipeline": v.pipeline, "outcomes": v.outcomes, "links": v.links, "statements": v.statements, "alerts": v.alerts, "frames": v.frames,
 	} {
 		t.Run(name, check)
 	}
@@ -467,6 +469,59 @@ func (v views) outcomes(t *testing.T) {
 	if n := v.one(t, "traffic", model{"selector": `{replay="r1"}`}).Rows(); n != 4 {
 		t.Errorf("%d exchanges of the replay, want 4", n)
 	}
+}
+
+// What a number counts is what its link lists: the query's own selector,
+// direction and filters, and the series' labels.
+func (v views) links(t *testing.T) {
+	f := v.one(t, "errors", model{"measure": "error_count", "groupBy": []string{"service", "class"}, "direction": "inbound",
+		"filters": []model{{"key": "host", "operator": "!=", "value": "nowhere"}}})
+	listed := 0.0
+	for _, field := range f.Fields[1:] {
+		list := v.one(t, "traffic", linkOf(t, field, nil))
+		listed += float64(list.Rows())
+		if want := sum(field); float64(list.Rows()) != want {
+			t.Errorf("%s: %d exchanges behind %v", field.Labels, list.Rows(), want)
+		}
+	}
+	if listed == 0 {
+		t.Error("no link lists anything")
+	}
+	f = v.one(t, "errors", model{"measure": "error_count"})
+	if list := v.one(t, "traffic", linkOf(t, f.Fields[1], nil)); float64(list.Rows()) != sum(f.Fields[1]) {
+		t.Errorf("%d exchanges behind %v errors", list.Rows(), sum(f.Fields[1]))
+	}
+	for kind, m := range map[string]model{"top": {"direction": "inbound"}, "dependencies": {"selector": `{service="orders"}`}} {
+		f := v.one(t, kind, m)
+		requests := column[float64](t, f, "requests")
+		linked, _ := f.FieldByName(map[string]string{"top": "service", "dependencies": "dependency"}[kind])
+		for i := range f.Rows() {
+			fields := map[string]string{}
+			for _, field := range f.Fields {
+				if text, ok := field.At(i).(string); ok {
+					fields[field.Name] = text
+				}
+			}
+			if list := v.one(t, "traffic", linkOf(t, linked, fields)); float64(list.Rows()) != requests[i] {
+				t.Errorf("%s row %d: %d exchanges behind %v", kind, i, list.Rows(), requests[i])
+			}
+		}
+	}
+}
+
+var dataField = regexp.MustCompile(`\$\{__data\.fields\["(\w+)"\]\}`)
+
+// linkOf is the query of a field's first link, with the row's fields in it as
+// the browser's side writes them.
+func linkOf(t *testing.T, field *data.Field, row map[string]string) model {
+	t.Helper()
+	if len(field.Config.Links) == 0 || field.Config.Links[0].Internal == nil {
+		t.Fatalf("field %s has no link", field.Name)
+	}
+	m := maps.Clone(field.Config.Links[0].Internal.Query.(model))
+	text := m["selector"].(string)
+	m["selector"] = dataField.ReplaceAllStringFunc(text, func(found string) string { return row[dataField.FindStringSubmatch(found)[1]] })
+	return m
 }
 
 // The inspector shows the SQL, with its values apart.

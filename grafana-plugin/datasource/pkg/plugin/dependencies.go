@@ -18,12 +18,12 @@ func dependencies(ctx context.Context, index *traffic.Reader, q *question) (data
 	if q.Limit > 0 {
 		found.Dependencies = found.Dependencies[:min(q.Limit, len(found.Dependencies))]
 	}
-	return data.Frames{dependenciesFrame(found, q.links)}, nil
+	return data.Frames{dependenciesFrame(found, q)}, nil
 }
 
-func dependenciesFrame(found *traffic.DependencyList, l links) *data.Frame {
+func dependenciesFrame(found *traffic.DependencyList, q *question) *data.Frame {
 	list := found.Dependencies
-	calls := l.list("Exchanges", map[selector.Key]string{selector.Service: "service", selector.Host: "dependency", selector.Protocol: "technology"})
+	calls := q.list(map[selector.Key]string{selector.Service: "service", selector.Host: "dependency", selector.Protocol: "technology"})
 	text := func(name string, of func(*traffic.Dependency) string) *data.Field { return column(name, "", list, of) }
 	fields := []*data.Field{
 		linked(text("service", func(d *traffic.Dependency) string { return d.Service.Service }), dashboardLink("Service", "tapedeck-service", "service")),

@@ -44,8 +44,15 @@ func errorSeries(ctx context.Context, index *traffic.Reader, q *question) (data.
 	}
 	if byClass {
 		counted.Series, by = splitClasses(orNothing(counted, by)), append(by, selector.Class)
+	} else if q.expr, err = narrowed(q.expr, selector.Error, "true"); err != nil { // what the links list
+		return nil, err
 	}
-	return data.Frames{throughputFrame(counted, by, m, time.Now())}, nil
+	return q.linkSeries(throughputFrame(counted, by, m, time.Now())), nil
+}
+
+func narrowed(expr *selector.Expr, key selector.Key, value string) (*selector.Expr, error) {
+	condition, err := selector.Equals(string(key), value)
+	return selector.Join(expr, condition), err
 }
 
 // splitClasses makes a series of each class, in which only it counts as errors.

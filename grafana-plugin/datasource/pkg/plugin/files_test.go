@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/grafana/grafana-plugin-sdk-go/data"
 )
 
 // What the backend, the browser's side, the dashboards and the provisioning
@@ -148,9 +149,9 @@ func checkDashboard(t *testing.T, d dashboard) {
 
 // checkLinks: the dashboards that frames link to are there.
 func checkLinks(t *testing.T, uids map[string]string) {
-	service, endpoint := keyLinks("service", nil, links{}), keyLinks("endpoint", nil, links{})
+	service, endpoint := keyLinks("service", data.DataLink{}), keyLinks("endpoint", data.DataLink{})
 	for _, l := range append(service, endpoint...) {
-		if l.Internal != nil {
+		if l.URL == "" {
 			continue
 		}
 		uid, _, _ := strings.Cut(strings.TrimPrefix(l.URL, "/d/"), "?")

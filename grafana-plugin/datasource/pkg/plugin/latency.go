@@ -40,7 +40,7 @@ func latency(ctx context.Context, index *traffic.Reader, q *question) (data.Fram
 	if err != nil {
 		return nil, err
 	}
-	return data.Frames{latencyFrame(took, by, percentiles, time.Now())}, nil
+	return q.linkSeries(latencyFrame(took, by, percentiles, time.Now())), nil
 }
 
 func latencyFrame(took *traffic.Latency, by []selector.Key, percentiles []float64, now time.Time) *data.Frame {

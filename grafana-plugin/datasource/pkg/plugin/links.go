@@ -1,6 +1,8 @@
 package plugin
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/grafana/grafana-plugin-sdk-go/data"
@@ -33,25 +35,48 @@ func (l links) trace(id string) []data.DataLink {
 	return append(list, data.DataLink{Title: "Spans of the trace", Internal: &data.InternalDataLink{DatasourceUID: l.tracesUID, Query: query}})
 }
 
-// rows lists the exchanges that a row of groups counts.
-func (l links) rows(by []selector.Key) data.DataLink {
+// rows lists the exchanges of the question that a row of groups counts.
+func (q *question) rows(by []selector.Key) data.DataLink {
 	fields := map[selector.Key]string{}
 	for _, key := range by {
 		fields[key] = string(key)
 	}
-	return l.list("Exchanges", fields)
+	return q.list(fields)
 }
 
-// list lists exchanges whose keys are what the row's fields say. Backquotes:
-// nothing in the value is special there.
-func (l links) list(title string, fields map[selector.Key]string) data.DataLink {
+// list lists exchanges of the question whose keys are what the row's fields
+// say. Backquotes: nothing in the value is special there.
+func (q *question) list(fields map[selector.Key]string) data.DataLink {
 	var conditions []string
+	if !q.expr.All() {
+		inside := strings.TrimSuffix(strings.TrimPrefix(q.expr.String(), "{"), "}")
+		conditions = append(conditions, "("+inside+")")
+	}
 	for _, name := range selector.Keys() {
 		if field, asked := fields[selector.Key(name)]; asked {
 			conditions = append(conditions, name+"=`${__data.fields[\""+field+"\"]}`")
 		}
 	}
-	return l.to(title, map[string]any{"queryType": "traffic", "selector": "{" + strings.Join(conditions, " && ") + "}"})
+	return q.links.to("Exchanges", map[string]any{"queryType": "traffic", "selector": "{" + strings.Join(conditions, " && ") + "}"})
+}
+
+// linkSeries leads from each series to the exchanges of the question that it
+// counts.
+func (q *question) linkSeries(frame *data.Frame) data.Frames {
+	for _, field := range frame.Fields {
+		if field.Type() == data.FieldTypeTime {
+			continue
+		}
+		expr := q.expr
+		for _, name := range slices.Sorted(maps.Keys(field.Labels)) {
+			// quantile is no key
+			if condition, err := selector.Equals(name, field.Labels[name]); err == nil {
+				expr = selector.Join(expr, condition)
+			}
+		}
+		field.Config.Links = []data.DataLink{q.links.to("Exchanges", map[string]any{"queryType": "traffic", "selector": expr.String()})}
+	}
+	return data.Frames{frame}
 }
 
 // dashboardLink opens one of ours for the field's value, in the same time range.

@@ -81,11 +81,9 @@ func (q *query) expr() (*selector.Expr, error) {
 		if _, err := events.ParseDirection(q.Direction); err != nil {
 			return nil, err
 		}
-		direction, err := selector.Equals(string(selector.Direction), q.Direction)
-		if err != nil {
+		if all[0], err = narrowed(expr, selector.Direction, q.Direction); err != nil {
 			return nil, err
 		}
-		all = append(all, direction)
 	}
 	for _, f := range q.Filters {
 		condition, err := f.expr()

@@ -59,7 +59,7 @@ func throughput(ctx context.Context, index *traffic.Reader, q *question) (data.F
 	if err != nil {
 		return nil, err
 	}
-	return data.Frames{throughputFrame(counted, by, m, time.Now())}, nil
+	return q.linkSeries(throughputFrame(counted, by, m, time.Now())), nil
 }
 
 func throughputFrame(counted *traffic.Throughput, by []selector.Key, m measure, now time.Time) *data.Frame {

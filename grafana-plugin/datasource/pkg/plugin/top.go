@@ -16,15 +16,15 @@ func top(ctx context.Context, index *traffic.Reader, q *question) (data.Frames, 
 	if err != nil {
 		return nil, err
 	}
-	return data.Frames{topFrame(found, by, q.links)}, nil
+	return data.Frames{topFrame(found, by, q)}, nil
 }
 
-func topFrame(found *traffic.Top, by []selector.Key, l links) *data.Frame {
+func topFrame(found *traffic.Top, by []selector.Key, q *question) *data.Frame {
 	groups := found.Groups
 	var fields []*data.Field
 	for _, key := range by {
 		field := column(string(key), "", groups, func(g *traffic.TopGroup) string { return g.Labels[key] })
-		fields = append(fields, linked(field, keyLinks(key, by, l)...))
+		fields = append(fields, linked(field, keyLinks(key, q.rows(by))...))
 	}
 	fields = append(fields, numbers(groups, found.To.Sub(found.From).Seconds(),
 		func(g *traffic.TopGroup) *traffic.Totals { return &g.Totals },
@@ -33,8 +33,8 @@ func topFrame(found *traffic.Top, by []selector.Key, l links) *data.Frame {
 }
 
 // keyLinks lead to the exchanges of a row and to the dashboard about its key.
-func keyLinks(key selector.Key, by []selector.Key, l links) []data.DataLink {
-	list := []data.DataLink{l.rows(by)}
+func keyLinks(key selector.Key, exchanges data.DataLink) []data.DataLink {
+	list := []data.DataLink{exchanges}
 	switch key {
 	case selector.Service:
 		list = append(list, dashboardLink("Service", "tapedeck-service", "service"))
