@@ -3,6 +3,7 @@ package harness
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -215,6 +216,24 @@ func (x *index) source(change ...func(jsonData, secrets map[string]string)) back
 			JSONData: raw, DecryptedSecureJSONData: secrets, Updated: saved(),
 		},
 	}
+}
+
+// readerSource is the data source of a user who may only read.
+func (x *index) readerSource() backend.PluginContext {
+	x.t.Helper()
+	if _, err := x.store.SetRoles(x.t.Context()); err != nil {
+		x.t.Fatal(err)
+	}
+	name, password := "t_"+strings.ToLower(rand.Text()), rand.Text()
+	if err := pgtest.Exec(x.t.Context(), x.dsn, "create role "+name+" login password '"+password+"' in role "+traffic.ReaderRole); err != nil {
+		x.t.Fatal(err)
+	}
+	x.t.Cleanup(func() {
+		if err := pgtest.Exec(context.WithoutCancel(x.t.Context()), x.dsn, "drop role "+name); err != nil {
+			x.t.Error(err)
+		}
+	})
+	return x.source(func(jsonData, secrets map[string]string) { jsonData["dbUser"], secrets["dbPassword"] = name, password })
 }
 
 // saved is when a data source was saved: the protocol has milliseconds, and

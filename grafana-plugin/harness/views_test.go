@@ -17,11 +17,11 @@ import (
 	"tapedeck/events"
 )
 
-// Every view of the shop's traffic, asked as Grafana asks it and counted again
-// over what was written.
+// Every view of the shop's traffic, asked as Grafana asks it, by a user who may
+// only read, and counted again over what was written.
 func TestViews(t *testing.T) {
 	x, h, samples, ids := shop(t)
-	v := views{h: h, who: x.source(), samples: recorded(samples), all: samples, ids: ids}
+	v := views{h: h, who: x.readerSource(), samples: recorded(samples), all: samples, ids: ids}
 	for name, check := range map[string]func(*testing.T){
 		"errors": v.errors, "latency": v.latency, "heatmap": v.heatmap, "top": v.top, "service map": v.serviceMap,
 		"dependencies": v.dependencies, "exchange": v.exchange, "sequence": v.sequence, "values": v.values,

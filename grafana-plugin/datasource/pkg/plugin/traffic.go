@@ -89,9 +89,10 @@ func trafficFrame(rows []events.Row, limit int, l links) (*data.Frame, error) {
 	bodies, severities := make([]string, n), make([]string, n)
 	traces, sessions := make([]string, n), make([]string, n)
 	labels, kinds := make([]json.RawMessage, n), make([]json.RawMessage, n)
+	write := labeller{kinds: map[string]json.RawMessage{}}
 	for i := range rows {
 		row, at := &rows[i], n-1-i
-		text, kind, err := lineLabels(row)
+		text, kind, err := write.labels(row)
 		if err != nil {
 			return nil, err
 		}
@@ -170,18 +171,58 @@ func severity(r *events.Row) string {
 	return "unknown"
 }
 
-// lineLabels are what a line shows when it is opened, by the selector's keys.
+// labeller writes what a line shows when it is opened, by the selector's keys.
 // All values are text: Grafana adds up numbers of a line that it gets twice.
-func lineLabels(r *events.Row) (labels, kinds json.RawMessage, err error) {
-	text, kind := map[string]string{}, map[string]string{}
-	for _, p := range lineProperties(r) {
-		text[p.name], kind[p.name] = p.value, kindOf[p.part]
+type labeller struct {
+	kinds map[string]json.RawMessage // by the names: most lines have the same
+}
+
+func (l *labeller) labels(r *events.Row) (labels, kinds json.RawMessage, err error) {
+	list := lineProperties(r)
+	labels = make(json.RawMessage, 0, 512)
+	var names []byte
+	for i, p := range list {
+		labels = append(labels, separator(i))
+		if labels, err = appendText(labels, p.name); err != nil {
+			return nil, nil, err
+		}
+		labels = append(labels, ':')
+		if labels, err = appendText(labels, p.value); err != nil {
+			return nil, nil, err
+		}
+		names = append(append(names, p.name...), 0)
 	}
-	if labels, err = json.Marshal(text); err != nil {
-		return nil, nil, err
+	kinds, known := l.kinds[string(names)]
+	if !known {
+		kind := make(map[string]string, len(list))
+		for _, p := range list {
+			kind[p.name] = kindOf[p.part]
+		}
+		if kinds, err = json.Marshal(kind); err != nil {
+			return nil, nil, err
+		}
+		l.kinds[string(names)] = kinds
 	}
-	kinds, err = json.Marshal(kind)
-	return labels, kinds, err
+	return append(labels, '}'), kinds, nil
+}
+
+func separator(i int) byte {
+	if i == 0 {
+		return '{'
+	}
+	return ','
+}
+
+// appendText writes a text as JSON has it. Nearly all need no escape.
+func appendText(b []byte, text string) ([]byte, error) {
+	plain := func(c byte) bool { return c >= ' ' && c < 0x7f && c != '"' && c != '\\' }
+	for i := range len(text) {
+		if !plain(text[i]) {
+			quoted, err := json.Marshal(text)
+			return append(b, quoted...), err
+		}
+	}
+	return append(append(append(b, '"'), text...), '"'), nil
 }
 
 // kindOf are the kinds of labels; datasource.ts has their headings.
@@ -189,11 +230,10 @@ var kindOf = map[string]string{"endpoint": "E", "workload": "W", "exchange": "X"
 
 // lineProperties are those of an exchange that people look for, without the
 // empty ones, each once.
-func lineProperties(r *events.Row) (list []property) {
-	known := map[string]bool{}
+func lineProperties(r *events.Row) []property {
+	list := make([]property, 0, 28)
 	add := func(part, name, value string) {
-		if value != "" && !known[name] {
-			known[name] = true
+		if value != "" {
 			list = append(list, property{part, name, value})
 		}
 	}
@@ -220,8 +260,11 @@ func lineProperties(r *events.Row) (list []property) {
 	add("exchange", "session", r.Session.String())
 	add("exchange", "trace", r.Trace.String())
 	add("exchange", "replay", r.ReplayID)
-	for _, tag := range r.Tags {
-		add("tags", "tag."+tag.Key, tag.Value)
+	for i, tag := range r.Tags {
+		first := !slices.ContainsFunc(r.Tags[:i], func(t *events.Tag) bool { return t.Key == tag.Key })
+		if first {
+			add("tags", "tag."+tag.Key, tag.Value)
+		}
 	}
 	return list
 }

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,6 +48,26 @@ func TestTrafficFrame(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, labels); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Whatever is in a text, labels are JSON that reads back as it was.
+func TestLabelsAreJSON(t *testing.T) {
+	write := labeller{kinds: map[string]json.RawMessage{}}
+	for _, path := range []string{"/a", "/a\"b\\c", "/\x00\n\x7f", "/é\u2028<b>&", strings.Repeat("x", 2000)} {
+		row := rowAt(time.Now())
+		row.Path, row.Tags = path, []*events.Tag{{Key: `x" y`, Value: path}}
+		labels, kinds, err := write.labels(&row)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got, kind map[string]string
+		if err := json.Unmarshal(labels, &got); err != nil || got["path"] != path || got[`tag.x" y`] != path {
+			t.Errorf("%q: %s %v", path, labels, err)
+		}
+		if err := json.Unmarshal(kinds, &kind); err != nil || len(kind) != len(got) || kind["path"] != "X" || kind["service"] != "W" {
+			t.Errorf("%q: kinds %s %v", path, kinds, err)
+		}
 	}
 }
 
