@@ -10,7 +10,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X tapedeck/internal/service.version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build demo test test-race lint cross generate plugin plugin-test bench-path bench-capture bench-redact bench-causes test-faults test-canary test-upload fuzz fuzz-keep tools database clean
+.PHONY: help build demo test test-race lint cross generate plugin plugin-test bench-path bench-pipeline bench-index bench-capture bench-redact bench-causes test-faults test-canary test-upload fuzz fuzz-keep tools database clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -57,6 +57,15 @@ plugin-test: ## test the plugins' frontend and build
 
 bench-path: build ## 200,000 exchanges through capture, JetStream, archive and index
 	go run ./e2e/benchpath
+
+bench-pipeline: build ## the same with capture alone beside it, tapes worked off, freshness and ten minutes of steady traffic
+	go run ./e2e/benchpath -parts capture,path,feed,fresh,soak
+
+bench-index: ## writing into the index beside a bare COPY, its size on disk, and each view of INDEX_ROWS exchanges
+	go test -run '^$$' -bench 'Write|Copy' -benchtime 30x -count 3 ./indexer/traffic
+	go test -run '^$$' -bench Disk -benchtime 1x -timeout 60m ./indexer/traffic
+	TAPEDECK_BENCH_ROWS=$(INDEX_ROWS) go test -run '^$$' -bench Views -timeout 0 ./indexer/traffic
+INDEX_ROWS ?= 1000000
 
 bench-redact: ## redact exchanges of 2 KiB of JSON with the default rules, beside json.Valid
 	GOMAXPROCS=1 go test -run '^$$' -bench 'Exchange|Body|Valid' -count 3 ./capture/redact

@@ -51,7 +51,11 @@ func (f *fixture) newService(t testing.TB, dsn string) *Service {
 // run runs an indexer until stop is called or the test ends.
 func (f *fixture) run(t testing.TB, dsn string) (stop func()) {
 	t.Helper()
-	s := f.newService(t, dsn)
+	return f.runService(t, f.newService(t, dsn))
+}
+
+func (f *fixture) runService(t testing.TB, s *Service) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()

@@ -27,7 +27,7 @@ func openIndex(ctx context.Context, dsn string) (*index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the database: %w", err)
 	}
-	x := &index{admin: admin, name: fmt.Sprintf("tapedeck_bench_%d", os.Getpid())}
+	x := &index{admin: admin, name: fmt.Sprintf("tapedeck_bench_%d_%d", os.Getpid(), time.Now().UnixMilli())}
 	if _, err := admin.Exec(ctx, "create database "+x.name); err != nil {
 		return nil, fmt.Errorf("create database %s: %w", x.name, err)
 	}

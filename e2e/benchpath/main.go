@@ -1,10 +1,18 @@
-// Command benchpath measures the whole path on one machine: a number of
-// exchanges through capture → JetStream → archive and index, each service a
-// process of its own, and says what share of the CPU each step took and that
-// sent = archived = indexed.
+// Command benchpath measures the pipeline on one machine, each service a
+// process of its own, in parts:
 //
-// Run it with `make bench-path`; it needs bin/tapedeck and starts a private
-// TimescaleDB unless TAPEDECK_DATABASE names one.
+//   - path: exchanges through capture → JetStream → archive and index; what
+//     share of the CPU each step took, and that sent = archived = indexed
+//   - capture: the same load with nobody behind JetStream, to compare
+//   - feed: tapes that wait in the stream into the archive, then into archive
+//     and index
+//   - fresh: how long after its answer an exchange is in the list, at a steady
+//     rate
+//   - soak: tapes at a steady rate for minutes, and what memory the workers hold
+//
+// Run it with `make bench-path` or, all parts, `make bench-pipeline`; it needs
+// bin/tapedeck and starts a private TimescaleDB unless TAPEDECK_DATABASE names
+// one.
 package main
 
 import (
@@ -23,6 +31,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"tapedeck/events"
 	"tapedeck/internal/benchtest"
 	"tapedeck/internal/service"
@@ -35,6 +45,12 @@ type config struct {
 	tapedeck    string
 	database    string
 	folder      string
+	parts       string
+	records     int           // of the parts feed
+	rate        int           // exchanges/s of the parts fresh and soak
+	last        time.Duration // of the part fresh
+	soak        time.Duration
+	lone        bool // nobody behind JetStream
 }
 
 func main() {
@@ -47,6 +63,11 @@ func main() {
 	flag.IntVar(&c.size, "size", 2048, "bytes of a request and its response together")
 	flag.IntVar(&c.connections, "connections", 64, "keep-alive connections")
 	flag.StringVar(&c.tapedeck, "tapedeck", "bin/tapedeck", "the binary to measure")
+	flag.StringVar(&c.parts, "parts", "path", "what to measure, with commas between")
+	flag.IntVar(&c.records, "records", 1_000_000, "feed: how many exchanges")
+	flag.IntVar(&c.rate, "rate", 5_000, "fresh and soak: exchanges a second")
+	flag.DurationVar(&c.last, "for", time.Minute, "fresh: how long")
+	flag.DurationVar(&c.soak, "soak", 10*time.Minute, "soak: how long")
 	flag.StringVar(&c.database, "database", os.Getenv("TAPEDECK_DATABASE"), "TimescaleDB; default: a private one")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -94,24 +115,43 @@ func origin(ctx context.Context, address, size string) error {
 	return nil
 }
 
-func bench(ctx context.Context, c config) error {
-	folder, err := os.MkdirTemp("", "tapedeck-bench-")
-	if err != nil {
-		return err
-	}
-	c.folder = folder
-	defer os.RemoveAll(folder)
+func bench(ctx context.Context, c config) (err error) {
 	if c.database == "" {
 		if c.database, err = privateDatabase(ctx); err != nil {
 			return err
 		}
 	}
+	parts := map[string]func(context.Context, config, *index) error{"path": path, "capture": lone, "feed": feed, "fresh": fresh, "soak": soak}
+	for name := range strings.SplitSeq(c.parts, ",") {
+		part := parts[name]
+		if part == nil {
+			return fmt.Errorf("no part %q: choose of path, capture, feed, fresh and soak", name)
+		}
+		fmt.Printf("## %s\n\n", name)
+		if err := alone(ctx, c, part); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		fmt.Println()
+	}
+	return nil
+}
+
+// alone gives a part a folder and a database of its own.
+func alone(ctx context.Context, c config, part func(context.Context, config, *index) error) (err error) {
+	if c.folder, err = os.MkdirTemp("", "tapedeck-bench-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(c.folder)
 	index, err := openIndex(ctx, c.database)
 	if err != nil {
 		return err
 	}
 	defer index.drop()
+	return part(ctx, c, index)
+}
 
+// path is the whole of it.
+func path(ctx context.Context, c config, index *index) error {
 	var all processes
 	defer all.kill()
 	origin, entry, err := all.startPath(ctx, c, index.dsn)
@@ -139,7 +179,7 @@ func bench(ctx context.Context, c config) error {
 	if err != nil {
 		return err
 	}
-	archived, err := archivedExchanges(ctx, filepath.Join(folder, "archive"))
+	archived, err := archivedExchanges(ctx, filepath.Join(c.folder, "archive"))
 	if err != nil {
 		return err
 	}
@@ -149,6 +189,25 @@ func bench(ctx context.Context, c config) error {
 		return fmt.Errorf("sent %d, archived %d, indexed %d", sent, archived, indexed)
 	}
 	return nil
+}
+
+// lone is capture with JetStream alone behind it.
+func lone(ctx context.Context, c config, index *index) error {
+	c.lone = true
+	var all processes
+	defer all.kill()
+	_, entry, err := all.startPath(ctx, c, index.dsn)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	sent, _, err := load(ctx, entry, c)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("capture and JetStream alone: %.0f exchanges/s\n", float64(sent)/time.Since(began).Seconds())
+	_, err = all.stop()
+	return err
 }
 
 // control is what the machine does without us, in exchanges a second.
@@ -165,27 +224,57 @@ func (p *processes) startPath(ctx context.Context, c config, dsn string) (origin
 	if err != nil {
 		return "", "", err
 	}
-	nats, back, front := freeAddress(), freeAddress(), freeAddress()
-	natsURL := "nats://" + nats
-	p.start("JetStream", self, "role", "broker", filepath.Join(c.folder, "jetstream"), nats)
-	p.start("origin", self, "role", "origin", back, fmt.Sprint(c.size-200))
-	if err := benchtest.Answering(ctx, nats, back); err != nil {
-		return "", "", err
-	}
-	conn, js, err := service.Connect(natsURL, "benchpath", slog.New(slog.DiscardHandler))
+	back, front := freeAddress(), freeAddress()
+	nats, close, err := p.startBroker(ctx, c)
 	if err != nil {
 		return "", "", err
 	}
-	defer conn.Close()
-	if _, err := events.Setup(ctx, js, events.SetupOptions{Database: true}); err != nil {
-		return "", "", err
+	defer close()
+	p.start("origin", self, "role", "origin", back, fmt.Sprint(c.size-200))
+	if !c.lone {
+		p.startArchiver(c, nats.url)
+		p.startIndexer(c, nats.url, dsn)
 	}
-	common := []string{"--nats", natsURL, "--log", "warn", "--data", filepath.Join(c.folder, "data")}
-	archive := "file://" + filepath.Join(c.folder, "archive")
-	p.start("archiver", c.tapedeck, append([]string{"archiver", "--archive", archive}, common...)...)
-	p.start("indexer", c.tapedeck, append([]string{"indexer", "--database", dsn}, common...)...)
-	p.start("capture", c.tapedeck, append([]string{"capture", "--service", "bench", "--on-pressure", "block", "--inbound", front + "=" + back}, common...)...)
-	return back, front, benchtest.Answering(ctx, front)
+	p.start("capture", c.tapedeck, append([]string{"capture", "--service", "bench", "--on-pressure", "block", "--inbound", front + "=" + back}, common(c, nats.url)...)...)
+	return back, front, benchtest.Answering(ctx, back, front)
+}
+
+// broker is JetStream with all that Setup makes in it.
+type broker struct {
+	url string
+	js  jetstream.JetStream
+}
+
+func (p *processes) startBroker(ctx context.Context, c config) (*broker, func(), error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, nil, err
+	}
+	address := freeAddress()
+	p.start("JetStream", self, "role", "broker", filepath.Join(c.folder, "jetstream"), address)
+	if err := benchtest.Answering(ctx, address); err != nil {
+		return nil, nil, err
+	}
+	b := &broker{url: "nats://" + address}
+	conn, js, err := service.Connect(b.url, "benchpath", slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, nil, err
+	}
+	b.js = js
+	_, err = events.Setup(ctx, js, events.SetupOptions{Database: true})
+	return b, conn.Close, err
+}
+
+func common(c config, nats string) []string {
+	return []string{"--nats", nats, "--log", "warn", "--data", filepath.Join(c.folder, "data")}
+}
+
+func (p *processes) startArchiver(c config, nats string) *benchtest.Process {
+	return p.start("archiver", c.tapedeck, append([]string{"archiver", "--archive", "file://" + filepath.Join(c.folder, "archive")}, common(c, nats)...)...)
+}
+
+func (p *processes) startIndexer(c config, nats, dsn string) *benchtest.Process {
+	return p.start("indexer", c.tapedeck, append([]string{"indexer", "--database", dsn}, common(c, nats)...)...)
 }
 
 // freeAddress ends the program without one: nothing runs yet.

@@ -16,10 +16,11 @@ type share struct {
 
 type processes struct{ running []*benchtest.Process }
 
-func (p *processes) start(name, program string, args ...string) {
+func (p *processes) start(name, program string, args ...string) *benchtest.Process {
 	one, err := benchtest.Start(name, program, args...)
 	exitOn(err)
 	p.running = append(p.running, one)
+	return one
 }
 
 // stop ends the processes, the last started first, and returns what CPU each

@@ -6,39 +6,170 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+
 	"tapedeck/events"
 )
 
-// BenchmarkWrite is the ingest path after the queue: tapes of 1,000 exchanges,
-// 10 a transaction, all indexes, durable commits. It reports rows/s and the
-// bytes of WAL and of disk (rows, indexes, ledger, queue) a row.
+// How exchanges are written by the benchmarks: as two indexers with full
+// batches do.
+const (
+	benchWriters = 2
+	benchTapes   = 20    // a transaction
+	benchRows    = 1_000 // a tape
+)
+
+// BenchmarkWrite is the ingest path after the queue, by two writers: tapes are
+// decoded and written with all indexes, durable commits, ledger and rollup
+// parts, and the parts are merged as often as the service does at that rate. It
+// reports exchanges/s, and the bytes of WAL and of disk (rows, indexes, ledger,
+// queue and levels) an exchange.
 func BenchmarkWrite(b *testing.B) {
 	s := openStore(b)
+	before := ask[int64](b, s, "select (pg_current_wal_lsn() - '0/0')::int8")
+	rows := ingest(b, func(list [][]byte) error {
+		tapes := make([]Received, len(list))
+		for i, raw := range list {
+			front, err := events.ParseFront(raw)
+			if err != nil {
+				return err
+			}
+			tapes[i] = Received{front, time.Unix(0, front.Header.ClosedAt)}
+		}
+		_, err := s.Write(b.Context(), tapes, noBury(b))
+		return err
+	}, func() error { return second(s.Merge(b.Context())) })
+	b.ReportMetric(float64(ask[int64](b, s, "select (pg_current_wal_lsn() - '0/0')::int8")-before)/rows, "WAL-B/exchange")
+}
+
+// BenchmarkDisk is an hour of 165 and ten minutes of 5,000 exchanges/s of 20
+// services and 400 endpoints, in the tapes that capture makes at these rates,
+// merged every 2 s and their places known. It reports the bytes of disk an
+// exchange, in all and by what they are spent on.
+func BenchmarkDisk(b *testing.B) {
+	for _, c := range []struct {
+		rate, seconds, age int
+	}{{165, 3600, 5}, {5000, 600, 1}} {
+		b.Run(fmt.Sprintf("%d/s", c.rate), func(b *testing.B) {
+			for b.Loop() {
+				s := openStore(b)
+				rows := steady(b, s, c.rate, c.seconds, c.age)
+				for name, size := range map[string]string{
+					"rows":   "sum(hypertable_size(format('%I', hypertable_name)::regclass)) filter (where hypertable_name in ('exchanges', 'open_exchanges'))",
+					"levels": "sum(hypertable_size(format('%I', hypertable_name)::regclass)) filter (where hypertable_name like 'rollup%') + pg_total_relation_size('rollup_part')",
+					"ledger": "max(pg_total_relation_size('tapes') + pg_total_relation_size('places'))",
+					"disk":   "sum(hypertable_size(format('%I', hypertable_name)::regclass)) + pg_total_relation_size('rollup_part') + pg_total_relation_size('tapes') + pg_total_relation_size('places')",
+				} {
+					b.ReportMetric(float64(ask[int64](b, s, "select ("+size+")::int8 from timescaledb_information.hypertables"))/rows, name+"-B/exchange")
+				}
+			}
+		})
+	}
+}
+
+// steady writes traffic as it comes, and returns how much.
+func steady(b *testing.B, s *Store, rate, seconds, age int) (rows float64) {
 	r := rand.New(rand.NewPCG(1, 1))
-	src := newSource("cart")
-	wal := func() int64 {
-		var n int64
-		if err := s.pool.QueryRow(b.Context(), "select (pg_current_wal_lsn() - '0/0')::int8").Scan(&n); err != nil {
+	var sources []*source
+	for i := range 20 {
+		sources = append(sources, newSource(fmt.Sprintf("s%d", i)))
+	}
+	for second := 0; second < seconds; second += age {
+		at := noon.Add(time.Duration(second) * time.Second)
+		var list []Received
+		archived := events.Archived{Object: fmt.Sprintf("v1/c1/shop/s0/2026/11/28/12/%s.reel", events.NewID(at))}
+		for i, src := range sources {
+			n := rate * age / len(sources)
+			if i < rate*age%len(sources) {
+				n++
+			}
+			t := received(b, src.benchTape(b, r, at, n))
+			list, rows = append(list, t), rows+float64(n)
+			archived.Tapes = append(archived.Tapes, events.ArchivedTape{ID: t.TapeID(), Length: t.Total})
+		}
+		mustWrite(b, s, list...)
+		if err := s.Archived(b.Context(), []events.Archived{archived}); err != nil {
 			b.Fatal(err)
 		}
-		return n
+		if age > 1 || second%2 == 1 {
+			mustMerge(b, s)
+		}
 	}
-	before, rows, at := wal(), 0, noon
+	return rows
+}
+
+// BenchmarkCopy is the control: the same rows by a bare COPY, two at once, into
+// the same table. Nothing is decoded, remembered or rolled up.
+func BenchmarkCopy(b *testing.B) {
+	s := openStore(b)
+	encoded := map[*byte]*copyBuffer{} // by the first tape
+	ingest(b, func(list [][]byte) error {
+		return transaction(b.Context(), s.pool, func(tx pgx.Tx) error {
+			return encoded[&list[0][0]].send(b.Context(), tx, "exchanges", exchangeColumns)
+		})
+	}, func() error { return nil }, func(list [][]byte) {
+		d := newDictionary()
+		var rows []row
+		for _, raw := range list {
+			front, err := events.ParseFront(raw)
+			if err != nil {
+				b.Fatal(err)
+			}
+			p, err := prepare(Received{front, time.Unix(0, front.Header.ClosedAt)}, d)
+			if err != nil {
+				b.Fatal(err)
+			}
+			rows = append(rows, p.rows...)
+		}
+		sortRows(rows)
+		c := &copyBuffer{}
+		c.begin()
+		for i := range rows {
+			c.exchange(&rows[i])
+		}
+		c.end()
+		encoded[&list[0][0]] = c
+	})
+}
+
+// ingest lets two writers write tapes of 20 services, and every tenth time
+// merges; it returns how many exchanges there were. ready is called with the
+// tapes of each write before it, outside of the measured time.
+func ingest(b *testing.B, write func(tapes [][]byte) error, merge func() error, ready ...func(tapes [][]byte)) (rows float64) {
+	r := rand.New(rand.NewPCG(1, 1))
+	var sources []*source
+	for i := range 20 {
+		sources = append(sources, newSource(fmt.Sprintf("s%d", i)))
+	}
+	at, writes := noon, 0
 	for b.Loop() {
 		b.StopTimer()
-		tapes := make([]Received, 10)
-		for i := range tapes {
-			tapes[i] = src.benchTape(b, r, at, 1000)
-			at = at.Add(100 * time.Millisecond)
+		lists := make([][][]byte, benchWriters)
+		for w := range lists {
+			for n := range benchTapes {
+				lists[w] = append(lists[w], sources[n%len(sources)].benchTape(b, r, at, benchRows))
+			}
+			for _, f := range ready {
+				f(lists[w])
+			}
 		}
+		at = at.Add(300 * time.Millisecond)
 		b.StartTimer()
-		mustWrite(b, s, tapes...)
-		rows += 10_000
+		var g errgroup.Group
+		for _, list := range lists {
+			g.Go(func() error { return write(list) })
+		}
+		if writes++; writes%8 == 0 {
+			g.Go(merge)
+		}
+		if err := g.Wait(); err != nil {
+			b.Fatal(err)
+		}
+		rows += benchWriters * benchTapes * benchRows
 	}
-	b.ReportMetric(float64(rows)/b.Elapsed().Seconds(), "rows/s")
-	b.ReportMetric(float64(wal()-before)/float64(rows), "WAL-B/row")
-	b.ReportMetric(float64(ask[int64](b, s, `select hypertable_size('exchanges') + hypertable_size('open_exchanges')
-		+ pg_total_relation_size('tapes') + pg_total_relation_size('rollup_part')`))/float64(rows), "disk-B/row")
+	b.ReportMetric(rows/b.Elapsed().Seconds(), "exchanges/s")
+	return rows
 }
 
 // BenchmarkMerge is what the merger does with the parts of one transaction.
@@ -49,7 +180,7 @@ func BenchmarkMerge(b *testing.B) {
 	parts, at := 0, noon
 	for b.Loop() {
 		b.StopTimer()
-		mustWrite(b, s, src.benchTape(b, r, at, 10_000))
+		mustWrite(b, s, received(b, src.benchTape(b, r, at, 10_000)))
 		at = at.Add(time.Second)
 		b.StartTimer()
 		n, err := s.Merge(b.Context())
@@ -61,8 +192,8 @@ func BenchmarkMerge(b *testing.B) {
 	b.ReportMetric(float64(parts)/b.Elapsed().Seconds(), "parts/s")
 }
 
-// benchTape is like real traffic: 200 endpoints, some with a trace, 40 byte paths.
-func (s *source) benchTape(b testing.TB, r *rand.Rand, at time.Time, n int) Received {
+// benchTape is like real traffic: 20 endpoints, some seldom, some with a trace, 40 byte paths.
+func (s *source) benchTape(b testing.TB, r *rand.Rand, at time.Time, n int) []byte {
 	session, connection := events.NewID(at), events.NewID(at)
 	list := make([]exchange, n)
 	for i := range list {
@@ -77,7 +208,7 @@ func (s *source) benchTape(b testing.TB, r *rand.Rand, at time.Time, n int) Rece
 		if r.IntN(200) == 0 {
 			e.Status, e.Class = "503", events.StatusClass_SERVER
 		}
-		list[i] = exchange{e, getEndpoint(fmt.Sprintf("/api/v1/e%d/{id}", int(r.ExpFloat64()*30)%200))}
+		list[i] = exchange{e, getEndpoint(fmt.Sprintf("/api/v1/e%d/{id}", int(r.ExpFloat64()*6)%20))}
 	}
-	return s.tape(b, at, list)
+	return s.raw(b, at, list)
 }

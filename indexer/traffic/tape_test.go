@@ -82,6 +82,21 @@ type exchange struct {
 // tape makes a tape of exchanges, and open ones, as it is received at.
 func (s *source) tape(t testing.TB, at time.Time, exchanges []exchange, open ...exchange) Received {
 	t.Helper()
+	return Received{received(t, s.raw(t, at, exchanges, open...)).Front, at}
+}
+
+// received is a tape that arrived when it was closed.
+func received(t testing.TB, raw []byte) Received {
+	t.Helper()
+	front, err := events.ParseFront(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Received{front, time.Unix(0, front.Header.ClosedAt)}
+}
+
+func (s *source) raw(t testing.TB, at time.Time, exchanges []exchange, open ...exchange) []byte {
+	t.Helper()
 	b := events.NewBuilder(at)
 	for _, x := range exchanges {
 		if err := b.AddExchange(x.Entry, x.Endpoint, &events.Exchange{Id: x.Entry.Id}); err != nil {
@@ -101,11 +116,7 @@ func (s *source) tape(t testing.TB, at time.Time, exchanges []exchange, open ...
 	if err != nil {
 		t.Fatal(err)
 	}
-	front, err := events.ParseFront(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return Received{front, at}
+	return raw
 }
 
 // randomTape has n exchanges of a few endpoints in the hour before at.
