@@ -91,27 +91,37 @@ func (r *Reader) Pipeline(ctx context.Context, q PipelineQuery) (*Pipeline, erro
 	return p, nil
 }
 
-// tapesSource are the tapes of a window. A source counts what it dropped since
-// it began: what a tape adds is the difference to the tape before it, which
-// may lie outside.
-func tapesSource(w window) sq.Sqlizer {
-	return sq.Select(`workload_id, closed_at, bytes, exchanges, dead, extract(epoch from greatest(indexed_at - closed_at, '0')) as lag,
-		greatest(dropped - coalesce(lag(dropped) over (partition by source order by number, id),
-			(select b.dropped from tapes b where b.source = tapes.source and b.number < tapes.number order by b.number desc limit 1), 0), 0) as lost`).
-		From("tapes").Where(inRange("closed_at", w.from, w.to))
+// sourceBuckets add up the tapes of each source first: of those there are far
+// fewer than tapes.
+func sourceBuckets(w window) sq.SelectBuilder {
+	return sq.Select("source, workload_id, min(number) as first, max(dropped) as dropped").
+		Column(sq.Alias(sq.Expr("time_bucket(?::interval, closed_at, 'epoch'::timestamptz)", w.step), "start")).
+		Columns("count(*) as tapes", "sum(bytes) as bytes", "sum(exchanges - dead) as exchanges", "sum(dead) as dead").
+		Columns("sum("+tapeLag+") as lag", "max("+tapeLag+") as max_lag").
+		From("tapes").Where(inRange("closed_at", w.from, w.to)).
+		GroupBy("source", "workload_id", "start")
+}
+
+const tapeLag = "extract(epoch from greatest(indexed_at - closed_at, '0'))::float8"
+
+// withLosses: a source counts what it dropped since it began. What a bucket
+// adds is the difference to the tape before it, which may lie outside.
+func withLosses(w window) sq.SelectBuilder {
+	return sq.Select(`s.*, greatest(dropped - coalesce(lag(dropped) over (partition by source order by start),
+		(select b.dropped from tapes b where b.source = s.source and b.number < s.first order by b.number desc limit 1), 0), 0) as lost`).
+		FromSelect(sourceBuckets(w), "s")
 }
 
 // pipelineStatement names the workload e and w, as conditions want them.
 func pipelineStatement(w window, e *selector.Expr) sq.Sqlizer {
-	return dollar.Select("e.cluster, e.namespace, e.service").
-		Column(sq.Alias(sq.Expr("time_bucket(?::interval, t.closed_at, 'epoch'::timestamptz)", w.step), "start")).
-		Columns("count(*)", capped("t.bytes"), capped("t.exchanges - t.dead"), capped("t.dead"), capped("t.lost")).
-		Columns("avg(t.lag)::float8", "max(t.lag)::float8").
-		FromSelect(tapesSource(w).(sq.SelectBuilder), "t").
+	return dollar.Select("e.cluster, e.namespace, e.service, t.start").
+		Columns(capped("t.tapes"), capped("t.bytes"), capped("t.exchanges"), capped("t.dead"), capped("t.lost")).
+		Columns("sum(t.lag) / sum(t.tapes)::float8", "max(t.max_lag)").
+		FromSelect(withLosses(w), "t").
 		Join("workloads e on e.id = t.workload_id").Join("workloads w on w.id = t.workload_id").
 		Where(where(e)).
-		GroupBy("e.cluster", "e.namespace", "e.service", "start").
-		OrderBy("e.cluster", "e.namespace", "e.service", "start").
+		GroupBy("e.cluster", "e.namespace", "e.service", "t.start").
+		OrderBy("e.cluster", "e.namespace", "e.service", "t.start").
 		Limit(maxSeries * MaxPoints)
 }
 
