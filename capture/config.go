@@ -40,7 +40,7 @@ type Config struct {
 	OpenAPI      []string `name:"openapi" env:"TAPEDECK_OPENAPI" sep:"," placeholder:"[HOST=]FILE" help:"OpenAPI document (3.x or Swagger 2, YAML or JSON): its paths are the endpoints of the service, or with HOST= those of the dependency it calls by that name. Repeatable."`
 	MaxEndpoints uint     `name:"max-endpoints" env:"TAPEDECK_MAX_ENDPOINTS" default:"5000" help:"Endpoints of the service at most; what is new beyond that is recorded as endpoint {overflow}. 0: no bound. Default: ${default}."`
 
-	GRPCDescriptors []string `name:"grpc-descriptors" env:"TAPEDECK_GRPC_DESCRIPTORS" sep:"," placeholder:"FILE" help:"FileDescriptorSet of gRPC services, kept in --data: traffic show names the fields of messages by it. Repeatable."`
+	GRPCDescriptors []string `name:"grpc-descriptors" env:"TAPEDECK_GRPC_DESCRIPTORS" sep:"," placeholder:"FILE" help:"FileDescriptorSet of gRPC services, kept in --data: redaction and traffic show go by the names of fields in it. Repeatable."`
 	GRPCReflection  []string `name:"grpc-reflection" env:"TAPEDECK_GRPC_REFLECTION" sep:"," placeholder:"HOST:PORT" help:"Ask the reflection service of this server for them, once. Nothing else makes capture send requests of its own. Repeatable."`
 
 	MaxBody      Bytes         `name:"max-body" env:"TAPEDECK_MAX_BODY" default:"1MiB" placeholder:"SIZE" help:"Keep at most this of each body, and of each message of a stream (512KiB there at most); 0 keeps all. Default: ${default}."`

@@ -3,10 +3,12 @@ package capture
 import (
 	"context"
 	"crypto/x509"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"tapedeck/capture/redact"
 	"tapedeck/internal/service"
 	"tapedeck/wire/grpc"
 )
@@ -33,6 +35,21 @@ func (c *Config) keepDescriptors(data string) error {
 		}
 	}
 	return nil
+}
+
+// knowFields redacts by the names of fields that descriptors in data have.
+func knowFields(redactor *redact.Source, data string, log *slog.Logger) {
+	sets, err := grpc.ReadSets(DescriptorsFolder(data))
+	var known *grpc.Descriptors
+	if err == nil && len(sets) > 0 {
+		known, err = grpc.NewDescriptors(sets...)
+	}
+	switch {
+	case err != nil:
+		log.Error("fields of gRPC are redacted by their looks alone: descriptors that were kept can't be read", "folder", DescriptorsFolder(data), "error", err)
+	case known != nil:
+		redactor.Know(known.Message)
+	}
 }
 
 // Pauses between questions to a server that does not answer: it may not be up.
@@ -77,6 +94,7 @@ func (s *Service) askReflection(ctx context.Context, address string) error {
 	if err := grpc.WriteSet(DescriptorsFolder(s.data), set); err != nil {
 		return err
 	}
+	knowFields(s.recorder.redactor, s.data, s.log)
 	s.log.Info("keeping descriptors of gRPC services", "address", address, "files", len(set.File))
 	return nil
 }

@@ -31,6 +31,9 @@ type PutTape func(w *events.Workload, tape events.ID, b []byte) error
 func NewImport(cfg Config, deps Deps, put PutTape) (*Import, error) {
 	cfg = cfg.withDefaults()
 	cfg.RulesOrNothing = true
+	if deps.Log == nil {
+		deps.Log = slog.New(slog.DiscardHandler)
+	}
 	redactor, err := openRedactor(cfg, deps.Data, deps.Log)
 	if err != nil {
 		return nil, err
@@ -39,9 +42,6 @@ func NewImport(cfg Config, deps Deps, put PutTape) (*Import, error) {
 	i := &Import{recorder: r, protocols: map[string]wire.Protocol{tcp.Name: &tcp.Protocol{}}}
 	r.workload, r.redactor, r.maxBody = cfg.workload(), redactor, int64(cfg.MaxBody)
 	r.log, r.metrics, r.spooled = deps.Log, newMetrics(), func() int { return 0 }
-	if r.log == nil {
-		r.log = slog.New(slog.DiscardHandler)
-	}
 	r.endpoints = newEndpoints(cfg.MaxEndpoints, r.log, r.metrics)
 	r.publish = func(t *closedTape) {
 		if i.err == nil {

@@ -39,6 +39,7 @@ func openRedactor(cfg Config, data string, log *slog.Logger) (*redact.Source, er
 		}
 		log.Error("redaction has no rules: only metadata is recorded until the file can be read", "error", err)
 	}
+	knowFields(source, data, log)
 	return source, nil
 }
 

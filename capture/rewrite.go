@@ -128,6 +128,7 @@ func (w *rewriting) segment(g *events.Segment, at recordPlace) error {
 		u = &underway{x: &events.Exchange{Id: g.ExchangeId}, messages: &messages{}}
 		w.streams[events.ID(g.ExchangeId)] = u
 	}
+	u.messages.look(w.engine, u.x, g.Messages)
 	size, kept := (&sink{recorder: &recorder{}}).redactMessages(w.engine, u, g.Messages)
 	for side := range size {
 		u.messages.size[side] += size[side]
@@ -169,6 +170,7 @@ func (w *rewriting) exchange(ctx context.Context, entry *events.Entry, x *events
 		before = headOf(x)
 	}
 	if u := w.streams[events.ID(x.Id)]; u != nil {
+		u.messages.seams.Bodies(x)
 		u.messages.end(x)
 	}
 	w.engine.Exchange(x)

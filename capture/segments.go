@@ -4,8 +4,11 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"tapedeck/capture/redact"
 	"tapedeck/events"
+	"tapedeck/wire"
 )
 
 const (
@@ -27,11 +30,29 @@ type messages struct {
 	size     [3]int64          // what redaction added to the bodies' sizes
 	kept     [3]int64          // and, with the bound, to what is kept of them
 	broken   bool              // redaction failed: the exchange keeps its metadata
+	seams    redact.Seams      // finds what is split over messages
+	held     *heldSegment      // nil: none
 }
 
-// Segment redacts messages and writes them. An exchange that is open for more
-// than a second gets an open entry that points at its segment, and another
-// every ten seconds; from there all others are found backwards.
+// holdFor is how long a segment waits for the messages behind it: those of the
+// next second, in a segment that is as long as it is.
+func holdFor(number uint32) time.Duration {
+	return time.Second + time.Second<<(number/wire.SlowerSegments)
+}
+
+// heldSegment waits for the next one: until then a value may go on that has
+// begun in it. It has the place that is filled in when it is written.
+type heldSegment struct {
+	*events.Segment
+	place *events.RecordRef
+	since time.Time
+}
+
+// Segment takes messages. They are redacted and written when those behind them
+// have been looked at as well: with the next segment, two seconds later (holdFor), or at
+// the exchange's end. An exchange that is open for more than a second gets an open
+// entry that points at its segment, and another every ten seconds; from there
+// all others are found backwards.
 func (s *sink) Segment(id events.ID, g *events.Segment) *events.RecordRef {
 	u := s.find(id)
 	if u == nil || u.x == nil {
@@ -43,19 +64,61 @@ func (s *sink) Segment(id events.ID, g *events.Segment) *events.RecordRef {
 	m := u.messages
 	now := time.Now()
 	e := s.recorder.redactor.At(now) // of the time: a stream may outlive many keys
-	size, kept := s.redactMessages(e, u, g.Messages)
+	m.look(e, u.x, g.Messages)
+	s.release(u, now)
+	m.held = &heldSegment{g, &events.RecordRef{}, now}
+	place := m.held.place
+	if !e.LooksAcross(u.x) {
+		s.release(u, now)
+	}
+	return place
+}
+
+// look looks for what is split over messages.
+func (m *messages) look(e *redact.Engine, x *events.Exchange, all []*events.Message) {
+	for _, next := range all {
+		m.broken = !m.seams.Add(e, x, next) || m.broken
+	}
+}
+
+// release writes the segment that waits.
+func (s *sink) release(u *underway, now time.Time) {
+	m := u.messages
+	if m == nil || m.held == nil {
+		return
+	}
+	h := m.held
+	m.held = nil
+	var sent [3]int64
+	for _, next := range h.Messages {
+		sent[next.Side] += int64(len(next.Data))
+	}
+	e := s.recorder.redactor.At(now)
+	size, kept := s.redactMessages(e, u, h.Messages)
+	h.Previous = m.newest
+	ref := s.write(e, u, h.Segment, now)
 	for side := range m.size {
 		m.size[side] += size[side]
+		if ref != nil {
+			m.kept[side] += kept[side]
+		} else {
+			m.kept[side] -= sent[side]
+		}
 	}
-	g.Previous = m.newest
-	ref := s.write(e, u, g, now)
-	if ref == nil {
-		return nil
+	if ref != nil {
+		proto.Merge(h.place, ref)
 	}
-	for side := range m.kept {
-		m.kept[side] += kept[side]
+}
+
+// places are those of segments that are written; with the end of the exchange
+// all of them are.
+func (s *sink) places(u *underway, x *events.Exchange) {
+	if u.messages == nil {
+		return
 	}
-	return ref
+	s.release(u, time.Now())
+	u.messages.seams.Bodies(x)
+	x.Segments = slices.DeleteFunc(x.Segments, func(place *events.RecordRef) bool { return len(place.TapeId) == 0 })
 }
 
 // lead writes a segment without messages for an open entry to point at: the
@@ -98,12 +161,14 @@ func (s *sink) redactMessages(e *redact.Engine, u *underway, all []*events.Messa
 	room := int64(maxSegment)
 	for _, m := range all {
 		before := int64(len(m.Data))
+		split := u.messages.seams.Take(m)
+		whole := int64(len(m.Data))
 		data, marks := e.Message(u.x, m)
-		for _, found := range marks {
+		for _, found := range append(split, marks...) {
 			u.messages.mark(m.Side, found)
 		}
 		size[m.Side] += int64(len(data)) - before
-		m.Size += int64(len(data)) - before
+		m.Size += int64(len(data)) - whole
 		m.Data = data[:min(int64(len(data)), s.recorder.limit(), room)]
 		room -= int64(len(m.Data))
 		kept[m.Side] += int64(len(m.Data)) - before

@@ -119,6 +119,7 @@ func (s *sink) End(x *events.Exchange) {
 
 func (s *sink) finish(u *underway, x *events.Exchange) {
 	s.recorder.findCause(u, x)
+	s.places(u, x)
 	sent, received := x.Request.GetBody().GetSize(), x.Response.GetBody().GetSize() // before redaction makes others of them
 	s.endBodies(u, x)
 	u.messages.end(x)
@@ -163,6 +164,9 @@ func (s *sink) dropAll(reason string) {
 // once, and of a stream again after segments that no open entry leads to.
 func (s *sink) announce(now time.Time) {
 	for _, u := range s.under {
+		if m := u.messages; m != nil && m.held != nil && now.Sub(m.held.since) >= holdFor(m.held.Number) {
+			s.release(u, now)
+		}
 		switch m := u.messages; {
 		case u.x == nil || now.Sub(u.begun) < openAfter:
 		case m == nil && !u.announced:

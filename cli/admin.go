@@ -22,7 +22,7 @@ type adminCommand struct {
 type adminSetup struct {
 	service.Flags
 	MaxBytes int64 `name:"max-bytes" help:"Bound of the stream CAPTURED in bytes: 6 hours of traffic. Default 8 GiB."`
-	Replicas int   `name:"replicas" help:"Replicas of each stream: 1 on one server, 3 in a cluster. Default 1."`
+	Replicas int   `name:"replicas" help:"Replicas of each stream: Default 1 on one server, 3 in a cluster."`
 }
 
 func (c *adminSetup) Run(ctx context.Context, env *Env) error {

@@ -17,6 +17,8 @@ import (
 type redactFile struct {
 	redactRules
 	keyFlags
+	GRPCDescriptors []string `name:"grpc-descriptors" env:"TAPEDECK_GRPC_DESCRIPTORS" sep:"," placeholder:"FILE" help:"Redact fields of gRPC by their names in this FileDescriptorSet, beside those that capture has kept in --data. Repeatable."`
+
 	Last bool   `help:"Of the folder IN only the last recording."`
 	In   string `arg:"" placeholder:"IN" help:"What to read: a HAR, GoReplay or pcap file, a tape, or an archive: a folder (that of --data, too) or s3://…; - is standard input."`
 	Out  string `arg:"" placeholder:"OUT" help:"What to write: HAR, or by its ending curl (.sh) or k6 (.js); a tape of a tape; a new archive of an archive; - is standard output."`
@@ -35,7 +37,12 @@ func (c *redactFile) Run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return service.Hint(err, "wait, or put a key without a time into the file")
 	}
-	n, err := c.run(ctx, env, engines)
+	named := descriptorFlags{GRPCDescriptors: c.GRPCDescriptors}
+	known, err := named.open(ctx, c.Data)
+	if err != nil {
+		return err
+	}
+	n, err := c.run(ctx, env, engines.WithSchemas(known.Message))
 	if err != nil {
 		return fmt.Errorf("redact %s: %w", c.In, err)
 	}

@@ -41,10 +41,16 @@ type recording struct {
 // record starts to record what goes to upstream.
 func record(t *testing.T, upstream, archive string, cfg capture.Config) *recording {
 	t.Helper()
+	_, js := natstest.New(t)
+	return recordOn(t, js, upstream, archive, cfg)
+}
+
+// recordOn records by way of a broker that is set up.
+func recordOn(t *testing.T, js jetstream.JetStream, upstream, archive string, cfg capture.Config) *recording {
+	t.Helper()
 	log := warnings(t)
 	cfg.Inbound = []string{"127.0.0.1:0=" + upstream}
-	r := &recording{t: t, config: cfg, data: t.TempDir(), log: log}
-	_, r.js = natstest.New(t)
+	r := &recording{t: t, config: cfg, data: t.TempDir(), log: log, js: js}
 	dsn := pgtest.New(t)
 	var err error
 	if r.archive, err = tapes.Open(t.Context(), archive); err != nil {

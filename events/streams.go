@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -70,7 +71,7 @@ type SetupOptions struct {
 	// MaxBytes bounds CAPTURED; default 8 GiB. It should hold 6 h of the
 	// slower sink; full means that captures spool.
 	MaxBytes int64
-	// Replicas is 1 on one server, 3 in a cluster; default 1.
+	// Replicas of what is made; default 1 on one server and 3 in a cluster.
 	Replicas int
 }
 
@@ -123,7 +124,11 @@ func streams(o SetupOptions) []jetstream.StreamConfig {
 func Setup(ctx context.Context, js jetstream.JetStream, o SetupOptions) ([]string, error) {
 	var made []string
 	var differs []error
-	for _, want := range streams(o) {
+	wanted := o
+	if o.Replicas == 0 {
+		wanted.Replicas = defaultReplicas(js.Conn())
+	}
+	for _, want := range streams(wanted) {
 		created, err := setupStream(ctx, js, want, o)
 		if err != nil && !errors.Is(err, ErrDiffers) {
 			return made, err
@@ -135,7 +140,7 @@ func Setup(ctx context.Context, js jetstream.JetStream, o SetupOptions) ([]strin
 		{Bucket: BucketJobs, History: 1, TTL: 7 * 24 * time.Hour, Description: "one key a job: replay.<id>, shard.<id>.<n>, mock.<replay>.<dependency>"},
 		{Bucket: BucketRules, History: 5, Description: "what captures share"},
 	} {
-		bucket.Storage, bucket.Replicas = jetstream.FileStorage, max(o.Replicas, 1)
+		bucket.Storage, bucket.Replicas = jetstream.FileStorage, wanted.Replicas
 		switch _, err := js.CreateKeyValue(ctx, bucket); {
 		case errors.Is(err, jetstream.ErrBucketExists):
 		case err != nil:
@@ -146,6 +151,15 @@ func Setup(ctx context.Context, js jetstream.JetStream, o SetupOptions) ([]strin
 		}
 	}
 	return made, errors.Join(differs...)
+}
+
+// defaultReplicas is 3 behind a server that is one of several: a majority of
+// them then goes on without any one.
+func defaultReplicas(conn *nats.Conn) int {
+	if conn.ConnectedClusterName() == "" {
+		return 1
+	}
+	return 3
 }
 
 func setupStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig, o SetupOptions) ([]string, error) {

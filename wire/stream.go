@@ -10,11 +10,13 @@ import (
 const (
 	// MaxMessage is how much is kept of one message.
 	MaxMessage = 512 << 10
+	// SlowerSegments is after how many each of the next ones carries twice the
+	// time.
+	SlowerSegments = 1024
 
 	fullSegment     = 256 << 10 // bytes at which a segment is written
 	messageOverhead = 160       // of a message that is held
 	maxSegments     = 8192      // of an exchange: their places must fit into it
-	slower          = 1024      // after so many, each of the next ones carries twice the time
 )
 
 // Stream gathers the messages of an exchange into segments of a second each,
@@ -68,7 +70,7 @@ func (s *Stream) body(side events.Side) *events.Body {
 
 // Tick writes a segment that is old enough.
 func (s *Stream) Tick(now int64) {
-	if s.segment != nil && now-s.since >= int64(time.Second)<<(s.number/slower) {
+	if s.segment != nil && now-s.since >= int64(time.Second)<<(s.number/SlowerSegments) {
 		s.Flush()
 	}
 }

@@ -108,7 +108,7 @@ func (e *Engine) Body(x *events.Exchange, side events.Side, first []byte) *Body 
 	}
 	ok := e.guard(func() {
 		b.marks.earlier(x, prefix)
-		b.marks.view = e.view(x)
+		b.marks.view, b.marks.schema = e.view(x), e.schemaOf(x, side)
 		b.walker = e.walker(b, scope{view: b.marks.view, marks: &b.marks}, x, headers, first)
 	})
 	if !ok {
@@ -204,6 +204,12 @@ func (s scope) whole(form bodyForm, kind, grpcCoding string) func([]byte) ([]byt
 func (s scope) payload(kind string, message []byte) (out []byte, same bool) {
 	if strings.Contains(kind, "+json") {
 		return s.text(message)
+	}
+	if s.marks.schema != nil {
+		return typed{scope: s, kind: s.marks.schema}.message(message)
+	}
+	if !isMessage(message) { // cut off, or of another kind
+		return s.bytes(message)
 	}
 	return s.message(message, 0)
 }

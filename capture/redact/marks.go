@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
+
 	"tapedeck/events"
 	"tapedeck/wire"
 )
@@ -38,9 +40,10 @@ type marks struct {
 	place   placer   // the same, where it has to be put together
 	buf     [96]byte // for a place
 	list    []Mark
-	room    [8]Mark         // for the first of them
-	before  map[string]bool // places that an earlier pass has marked
-	full    bool            // there may be more of these
+	room    [8]Mark                        // for the first of them
+	schema  protoreflect.MessageDescriptor // of gRPC's messages; nil: not known
+	before  map[string]bool                // places that an earlier pass has marked
+	full    bool                           // there may be more of these
 	changed bool
 }
 

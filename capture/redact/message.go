@@ -29,7 +29,7 @@ func (e *Engine) Message(x *events.Exchange, m *events.Message) (data []byte, fo
 		}
 		all.earlier(x, side)
 		s := scope{view: e.view(x), marks: &all, at: inMessage}
-		all.view = s.view
+		all.view, all.schema = s.view, e.schemaOf(x, m.Side)
 		if out, ok = s.ofMessage(e, x, m); !all.changed {
 			out = m.Data
 		}
@@ -93,9 +93,6 @@ func (s scope) grpcMessage(x *events.Exchange, m *events.Message, packed string)
 	kind := events.HeaderValue(x.GetRequest().GetHeaders(), "content-type")
 	s.at = inGRPC
 	out, same := s.payload(kind, data)
-	if same && int64(len(m.Data)) < m.Size { // cut off: no message that can be walked
-		out, same = s.bytes(data)
-	}
 	if same {
 		return m.Data, true
 	}

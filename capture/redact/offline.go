@@ -15,6 +15,7 @@ type Offline struct {
 	active *Key
 	rules  *Rules
 	made   map[offlineKey]*Engine
+	named  Schemas // nil: none
 }
 
 type offlineKey struct {
@@ -29,7 +30,13 @@ func NewOffline(keys *Keys, rules *Rules, now time.Time) (*Offline, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Offline{keys, active, rules, map[offlineKey]*Engine{}}, nil
+	return &Offline{keys: keys, active: active, rules: rules, made: map[offlineKey]*Engine{}}, nil
+}
+
+// WithSchemas redacts fields of gRPC by their names.
+func (o *Offline) WithSchemas(s Schemas) *Offline {
+	o.named = s
+	return o
 }
 
 // Engine is the one for what has tokens of the key with that id, "" for none.
@@ -43,7 +50,9 @@ func (o *Offline) Engine(id string, w *events.Workload) (*Engine, error) {
 	name := offlineKey{key.id, w.String()}
 	e := o.made[name]
 	if e == nil {
-		e = NewWith(key, o.rules, w)
+		if e = NewWith(key, o.rules, w); o.named != nil {
+			e.WithSchemas(o.named)
+		}
 		o.made[name] = e
 	}
 	return e, nil

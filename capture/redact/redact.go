@@ -17,12 +17,15 @@
 //   - rules.go, rulefile.go, view.go: the rules, and what they make of an exchange
 //   - fields.go, urls.go, body.go, json.go, form.go, multipart.go, xml.go,
 //     protobuf.go, message.go, window.go: where values stand
+//   - protonamed.go, protonumber.go: fields of gRPC by their names
+//   - seam.go, seamparts.go, lane.go: values that are split over messages
 //   - text.go, coding.go: what is within what
 package redact
 
 import (
 	"hash"
 	"sync"
+	"sync/atomic"
 
 	"tapedeck/events"
 )
@@ -34,6 +37,7 @@ type Engine struct {
 	workload *events.Workload
 	shut     bool // there are no rules: metadata only
 	failures *failures
+	schemas  *atomic.Pointer[Schemas] // of gRPC; nil: none
 
 	mu    sync.Mutex
 	views map[uint64]*view // by the rules that hold

@@ -27,6 +27,7 @@ type Source struct {
 	settings Settings
 	failures failures
 	reloads  [2]atomic.Int64 // versions of the files that could not be used
+	schemas  atomic.Pointer[Schemas]
 	current  atomic.Pointer[term]
 
 	mu       sync.Mutex
@@ -101,8 +102,15 @@ func (s *Source) begin(now time.Time) {
 	default:
 		e = NewWith(key, s.rules, s.settings.Workload)
 	}
-	e.failures = &s.failures
+	e.failures, e.schemas = &s.failures, &s.schemas
 	s.current.Store(&term{e, until})
+}
+
+// Know redacts fields of gRPC by their names from now on.
+func (s *Source) Know(schemas Schemas) {
+	if s != nil {
+		s.schemas.Store(&schemas)
+	}
 }
 
 // Check reads the files that have changed. It returns the names of those that

@@ -255,7 +255,7 @@ func (r *trial) shown(list []byte, tapedeck func(args ...string) []byte) (out []
 	}
 	step := max(1, len(lines)/shows)
 	named := filepath.Join(r.t.TempDir(), "shop.pb")
-	writeDescriptors(r.t, named)
+	writeDescriptors(r.t, named, "Users", "Find", "mail", "note")
 	for i := 0; i < len(lines); i += step {
 		var row struct{ ID string }
 		if json.Unmarshal([]byte(lines[i]), &row) != nil || row.ID == "" {

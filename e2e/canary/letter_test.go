@@ -1,6 +1,7 @@
 package canary
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -23,6 +24,7 @@ type place struct {
 // letter is a request over HTTP. The origin answers with the same headers,
 // body and trailers.
 type letter struct {
+	call                string // path of a gRPC method, instead of one below /a
 	method, path, query string
 	headers             []string // name, value, …
 	contentType, body   string
@@ -73,7 +75,7 @@ func mail(put func(s string) letter) func(w *wires, secret string, n int) []stri
 
 func (l letter) send(t testing.TB, web *http.Client, base string) {
 	t.Helper()
-	target := base + "/a" + l.path
+	target := base + cmp.Or(l.call, "/a"+l.path)
 	if l.query != "" {
 		target += "?" + l.query
 	}

@@ -8,8 +8,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,6 +20,7 @@ import (
 	"time"
 
 	"tapedeck/cli"
+	"tapedeck/internal/benchtest"
 	"tapedeck/internal/service"
 )
 
@@ -157,17 +156,11 @@ func eventually(t testing.TB, what string, done func() bool) {
 	}
 }
 
-// freeAddress is below the ports that connections are made from: none of all
-// that the machine does takes it before the service listens.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(20_000)))
-		if err == nil {
-			defer l.Close()
-			return l.Addr().String()
-		}
+	address, err := benchtest.FreeAddress()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no port is free")
-	return ""
+	return address
 }

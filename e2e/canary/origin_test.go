@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -126,10 +127,12 @@ type wires struct {
 func listening(t testing.TB, o *origin) (*wires, []string) {
 	w := &wires{t: t, origin: o, inbound: freeAddress(t), bytes: freeAddress(t), proxy: freeAddress(t)}
 	w.http1, w.http2 = client(t, false), client(t, true)
+	named := filepath.Join(t.TempDir(), "logins.pb")
+	writeDescriptors(t, named, "Logins", "Open", "user", "password")
 	return w, []string{
 		"--inbound", w.inbound + "=" + o.web.Listener.Addr().String(),
 		"--inbound", w.bytes + "=" + o.echo.Addr().String(),
-		"--outbound", w.proxy, "--on-pressure", "block", "--tape-age", "200ms", "--tag", "X-Note",
+		"--outbound", w.proxy, "--on-pressure", "block", "--tape-age", "200ms", "--tag", "X-Note", "--grpc-descriptors", named,
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"slices"
@@ -16,7 +17,7 @@ import (
 
 // streams are the places in what is more, or less, than an exchange of HTTP.
 func streams() []place {
-	return slices.Concat(sockets, sse, calls, broken, answers, proxied, opaque)
+	return slices.Concat(sockets, sse, calls, splits, broken, answers, proxied, opaque)
 }
 
 // sent makes a place of something that is said.
@@ -75,7 +76,7 @@ func (w *wires) events(pieces ...string) {
 
 // call is a letter of gRPC.
 func call(messages ...string) letter {
-	l := letter{path: "/shop.Users/Find", contentType: "application/grpc", headers: []string{"Te", "trailers"}, trailers: []string{"Grpc-Status", "13"}}
+	l := letter{call: "/shop.Users/Find", contentType: "application/grpc", headers: []string{"Te", "trailers"}, trailers: []string{"Grpc-Status", "13"}}
 	for _, m := range messages {
 		l.body += string(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(m)))) + m
 	}
@@ -98,6 +99,16 @@ func calling(name string, named bool, put func(s string) letter) place {
 var calls = []place{
 	calling("a field", false, func(s string) letter { return call(field(1, s)) }),
 	calling("a field in a field", false, func(s string) letter { return call(field(3, "\x08\x05"+field(1, "to "+s))) }),
+	calling("a field by name", true, func(s string) letter {
+		l := call(field(1, "ada") + field(2, s))
+		l.call = "/shop.Logins/Open" // capture has its descriptor
+		return l
+	}),
+	calling("a field by name in the second message", true, func(s string) letter {
+		l := call(field(1, "ada"), field(3, field(2, s)))
+		l.call = "/shop.Logins/Open"
+		return l
+	}),
 	calling("the second message", false, func(s string) letter { return call(field(1, "x"), field(1, "hello "+s)) }),
 	calling("JSON in a field", true, func(s string) letter { return call(field(1, `{"password":"`+s+`"}`)) }),
 	calling("bytes in a field", false, func(s string) letter { return call(field(1, "\x00\xff\xfe "+s+" \x00")) }),
@@ -140,11 +151,63 @@ var calls = []place{
 	}),
 	byLooks("gRPC-Web", func(s string) letter {
 		l := call(field(1, s))
-		return letter{path: l.path, contentType: "application/grpc-web+proto", body: l.body}
+		return letter{path: l.call, contentType: "application/grpc-web+proto", body: l.body}
 	}),
 	byLooks("gRPC-Web as text", func(s string) letter {
 		return letter{path: "/shop.Users/Find", contentType: "application/grpc-web-text", body: b64(call(field(1, "to "+s)).body)}
 	}),
+}
+
+// split makes a place of two messages with a half of the secret each.
+func split(name string, secret func(r *rand.Rand) string, say func(w *wires, a, b string)) place {
+	return place{name: "split over " + name, secret: func(r *rand.Rand, _ int) string { return secret(r) }, send: func(w *wires, s string, _ int) []string {
+		a, b := s[:len(s)/2], s[len(s)/2:]
+		say(w, a, b)
+		return []string{a, b}
+	}}
+}
+
+func unlike(r *rand.Rand) string { return noLooks(r, 0) }
+
+func delta(s string) string { return `{"choices":[{"delta":{"content":"` + s + `"}}]}` }
+
+var splits = []place{
+	split("two WebSocket messages", key, func(w *wires, a, b string) { w.messages(websocket.MessageText, "use "+a, b+" now") }),
+	split("two WebSocket messages by name", unlike, func(w *wires, a, b string) { w.messages(websocket.MessageText, "login password="+a, b+" now") }),
+	split("two WebSocket messages of JSON", unlike, func(w *wires, a, b string) {
+		w.messages(websocket.MessageText, `{"a":1,"password":"`+a, b+`","b":2}`)
+	}),
+	split("texts in two WebSocket messages of JSON", key, func(w *wires, a, b string) { w.messages(websocket.MessageText, delta(a), delta(b)) }),
+	split("two WebSocket messages of bytes", key, func(w *wires, a, b string) { w.messages(websocket.MessageBinary, "\x00\xff "+a, b+" \x00\xfe") }),
+	split("two events", key, func(w *wires, a, b string) { w.events("data: use "+a+"\n\n", "data: "+b+" now\n\n") }),
+	split("texts in two events of JSON", key, func(w *wires, a, b string) {
+		w.events("data: "+delta("use "+a)+"\n\n", "data: "+delta(b+" now")+"\n\n", "data: [DONE]\n\n")
+	}),
+	split("two events of JSON", unlike, func(w *wires, a, b string) {
+		w.events("data: {\"a\":1,\"password\":\""+a+"\n\n", "data: "+b+"\"}\n\n")
+	}),
+	split("two gRPC messages", key, func(w *wires, a, b string) {
+		call(field(1, "use "+a), field(1, b+" now")).send(w.t, w.http2, "http://"+w.inbound)
+	}),
+}
+
+// messages says something over a WebSocket.
+func (w *wires) messages(kind websocket.MessageType, texts ...string) {
+	w.t.Helper()
+	c, _, err := websocket.Dial(w.t.Context(), "ws://"+w.inbound+"/chat", nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer c.CloseNow()
+	for _, text := range texts {
+		if err := c.Write(w.t.Context(), kind, []byte(text)); err != nil {
+			w.t.Fatal(err)
+		}
+		if _, got, err := c.Read(w.t.Context()); err != nil || string(got) != text {
+			w.t.Errorf("WebSocket: got %.80q, %v", got, err)
+		}
+	}
+	c.Close(websocket.StatusNormalClosure, "")
 }
 
 // raw says something to the service that may be no HTTP.

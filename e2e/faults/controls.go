@@ -56,8 +56,8 @@ func controls(ctx context.Context, s *stack, l *load) error {
 // it was written.
 func (s *stack) hideTape() error {
 	largest, size := "", int64(0)
-	err := filepath.WalkDir(filepath.Join(s.folder, "archive"), func(path string, d os.DirEntry, err error) error {
-		if err != nil || filepath.Ext(path) != ".tape" {
+	err := filepath.WalkDir(filepath.Join(s.folder, "s3", bucket), func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
 			return err
 		}
 		info, err := d.Info()

@@ -37,9 +37,10 @@ func faults(s *stack) []fault {
 			}})
 		}
 	}
-	end(syscall.SIGKILL, "kill", s.archiver, s.indexer, s.broker, s.broker, s.captures[0], s.captures[1])
-	end(syscall.SIGTERM, "end", s.archiver, s.indexer, s.captures[0], s.captures[1])
-	for _, one := range []*slot{s.archiver, s.indexer, s.broker, s.captures[0], s.captures[1]} {
+	ours := slices.Concat(s.workers, s.captures)
+	end(syscall.SIGKILL, "kill", append(ours, s.broker, s.broker, s.s3, s.s3)...)
+	end(syscall.SIGTERM, "end", ours...)
+	for _, one := range append(ours, s.broker, s.s3) {
 		all = append(all, fault{"pause " + one.name, []*slot{one}, func(ctx context.Context, hold time.Duration) error {
 			one.signal(syscall.SIGSTOP)
 			defer one.signal(syscall.SIGCONT)

@@ -1,8 +1,8 @@
 // Command faults kills, pauses and starves the services under load and then
 // counts: it is how the promises about loss are held.
 //
-// It runs two captures, an archiver, an indexer, JetStream and a private
-// TimescaleDB, each a process, and clients whose answered requests are noted.
+// It runs two captures, three archivers and indexers, JetStream, an S3 server
+// and a private TimescaleDB, each a process, and clients whose answered requests are noted.
 // For FAULT_TIME (default 2m) faults drawn from FAULT_SEED (default: the time)
 // hit them. Then everything is healed and must be even within two minutes:
 //
@@ -36,6 +36,7 @@ type config struct {
 	seed     uint64
 	time     time.Duration
 	clients  int
+	workers  int
 	keep     bool
 }
 
@@ -75,6 +76,7 @@ func settings() (c config, err error) {
 	}
 	flag.StringVar(&c.tapedeck, "tapedeck", "bin/tapedeck", "the binary to test")
 	flag.IntVar(&c.clients, "clients", 12, "that send requests")
+	flag.IntVar(&c.workers, "workers", 3, "archivers and indexers, each")
 	flag.BoolVar(&c.keep, "keep", false, "keep the folder with everything's files and output")
 	flag.Parse()
 	return c, nil

@@ -2,14 +2,17 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -19,7 +22,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"tapedeck/events"
+	"tapedeck/internal/benchtest"
 	"tapedeck/internal/service"
+	"tapedeck/internal/tool"
 )
 
 // stack is everything that runs.
@@ -29,8 +34,9 @@ type stack struct {
 	disk     string // that can be filled, with the first capture's spool; "" without the right to mount
 	database *database
 	broker   *slot
-	archiver *slot
-	indexer  *slot
+	s3       *slot
+	s3at     string  // its address
+	workers  []*slot // archivers and indexers
 	captures []*slot
 	fronts   []string // where the captures listen
 
@@ -47,7 +53,7 @@ type stack struct {
 }
 
 func (s *stack) slots() []*slot {
-	return append([]*slot{s.broker, s.archiver, s.indexer}, s.captures...)
+	return slices.Concat([]*slot{s.broker, s.s3}, s.workers, s.captures)
 }
 
 func startStack(ctx context.Context, c config) (*stack, error) {
@@ -64,7 +70,10 @@ func startStack(ctx context.Context, c config) (*stack, error) {
 	if err != nil {
 		return s, err
 	}
-	if err := s.define(back); err != nil {
+	if err := s.defineS3(ctx); err != nil {
+		return s, err
+	}
+	if err := s.define(back, c.workers); err != nil {
 		return s, err
 	}
 	return s, s.startAll(ctx)
@@ -94,17 +103,49 @@ func (s *stack) startOrigin() (string, error) {
 	return l.Addr().String(), nil
 }
 
-// define says how each process is started.
-func (s *stack) define(back string) error {
+// defineS3 says how the archive's server is started: VersityGW on a folder.
+func (s *stack) defineS3(ctx context.Context) error {
+	program, err := tool.VersityGW.Install(ctx)
+	if err != nil {
+		return err
+	}
+	if s.s3at, err = benchtest.FreeAddress(); err != nil {
+		return err
+	}
+	access, secret := fmt.Sprintf("faults-%d", os.Getpid()), rand.Text()
+	for name, value := range map[string]string{"ROOT_ACCESS_KEY_ID": access, "ROOT_SECRET_ACCESS_KEY": secret, "AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": ""} {
+		if err := os.Setenv(name, value); err != nil { // of every process
+			return err
+		}
+	}
+	root, state := filepath.Join(s.folder, "s3"), filepath.Join(s.folder, "state")
+	for _, folder := range []string{filepath.Join(root, bucket), state} {
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return err
+		}
+	}
+	s.s3 = &slot{name: "s3", folder: s.folder, command: func(string) *exec.Cmd {
+		return exec.Command(program, "--port", s.s3at, "--region", region, "--quiet", "posix", "--sidecar", state, root)
+	}}
+	return nil
+}
+
+const (
+	bucket = "tapes"
+	region = "us-east-1"
+)
+
+// define says how each process of ours is started.
+func (s *stack) define(back string, workers int) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	address, err := freeAddress()
+	address, err := benchtest.FreeAddress()
 	if err != nil {
 		return err
 	}
-	url := "nats://" + address
+	nats := "nats://" + address
 	make := func(name, ready string, args func(life string) []string) *slot {
 		return &slot{name: name, folder: s.folder, ready: ready, command: func(life string) *exec.Cmd {
 			a := args(life)
@@ -112,19 +153,22 @@ func (s *stack) define(back string) error {
 		}}
 	}
 	common := func(service string) []string {
-		return []string{s.tapedeck, service, "--nats", url, "--log", "info", "--data", filepath.Join(s.folder, service)}
+		return []string{s.tapedeck, service, "--nats", nats, "--log", "info", "--data", filepath.Join(s.folder, service)}
 	}
 	s.broker = make("broker", "", func(string) []string {
 		return []string{self, "role", "broker", filepath.Join(s.folder, "jetstream"), address}
 	})
-	s.archiver = make("archiver", "", func(string) []string {
-		return append(common("archiver"), "--archive", s.archiveURL())
-	})
-	s.indexer = make("indexer", "", func(string) []string {
-		return append(common("indexer"), "--database", s.database.dsn)
-	})
+	for i := range workers {
+		s.workers = append(s.workers,
+			make(fmt.Sprintf("archiver%d", i+1), "", func(string) []string {
+				return append(common("archiver"), "--archive", s.archiveURL(), "--reel-age", "2s")
+			}),
+			make(fmt.Sprintf("indexer%d", i+1), "", func(string) []string {
+				return append(common("indexer"), "--database", s.database.dsn)
+			}))
+	}
 	for i, name := range []string{"shop", "desk"} {
-		front, err := freeAddress()
+		front, err := benchtest.FreeAddress()
 		if err != nil {
 			return err
 		}
@@ -133,11 +177,13 @@ func (s *stack) define(back string) error {
 			return append(common("capture"), "--service", name, "--instance", life, "--spool", s.spool(i), "--inbound", front+"="+back)
 		}))
 	}
-	s.nats, s.js, err = service.ConnectLater(url, "faults", slog.New(slog.DiscardHandler))
+	s.nats, s.js, err = service.ConnectLater(nats, "faults", slog.New(slog.DiscardHandler))
 	return err
 }
 
-func (s *stack) archiveURL() string { return "file://" + filepath.Join(s.folder, "archive") }
+func (s *stack) archiveURL() string {
+	return "s3://" + bucket + "?" + url.Values{"endpoint": {"http://" + s.s3at}, "region": {region}}.Encode()
+}
 
 func (s *stack) spool(capture int) string {
 	if capture == 0 && s.disk != "" {
@@ -229,13 +275,4 @@ func within(ctx context.Context, d time.Duration, done func() bool) bool {
 		}
 	}
 	return done()
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }

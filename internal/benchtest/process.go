@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"sync"
@@ -105,12 +106,17 @@ func Answering(ctx context.Context, addresses ...string) error {
 	return nil
 }
 
-// FreeAddress is one of this machine that nothing listens on.
+// FreeAddress is one of this machine that nothing listens on, below the ports
+// that connections are made from: none of all that the machine does takes it
+// before somebody listens.
 func FreeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	var err error
+	for range 100 {
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(20_000))); err == nil {
+			defer l.Close()
+			return l.Addr().String(), nil
+		}
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return "", fmt.Errorf("no port is free: %w", err)
 }

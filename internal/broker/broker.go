@@ -9,6 +9,7 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -30,6 +31,30 @@ type Broker struct {
 type Config struct {
 	Dir    string // of the store
 	Listen string // "host:port" for other processes; "" = only this process
+	// Cluster makes it one server of several; nil: it is the only one.
+	Cluster *Cluster
+}
+
+// Cluster is what a server of several has to know.
+type Cluster struct {
+	Name   string // of the cluster
+	Server string // of this one, unlike the others'
+	Listen string // "host:port" for the other servers
+	Routes []string
+}
+
+func (c *Cluster) set(o *server.Options) error {
+	if c == nil {
+		return nil
+	}
+	host, port, err := splitHostPort(c.Listen)
+	if err != nil {
+		return fmt.Errorf("cluster address %q of the embedded NATS: %w", c.Listen, err)
+	}
+	o.ServerName = c.Server
+	o.Cluster = server.ClusterOpts{Name: c.Name, Host: host, Port: port}
+	o.Routes = server.RoutesFromStr(strings.Join(c.Routes, ","))
+	return nil
 }
 
 // Start starts a server and returns when it is ready.
@@ -49,6 +74,9 @@ func Start(c Config, log *slog.Logger) (*Broker, error) {
 			return nil, fmt.Errorf("listen address %q of the embedded NATS: %w", c.Listen, err)
 		}
 		options.Host, options.Port = host, port
+	}
+	if err := c.Cluster.set(options); err != nil {
+		return nil, err
 	}
 	s, err := server.NewServer(options)
 	if err != nil {

@@ -145,8 +145,8 @@ func newestFirst(folder string) ([]string, error) {
 	return names, nil
 }
 
-// message is what a side of a method sends; nil where it is not known.
-func (d *Descriptors) message(path string, request bool) protoreflect.MessageDescriptor {
+// Message is what a side of a method sends; nil where it is not known.
+func (d *Descriptors) Message(path string, request bool) protoreflect.MessageDescriptor {
 	service, name, ok := splitPath(path)
 	if d == nil || !ok {
 		return nil

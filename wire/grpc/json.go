@@ -27,7 +27,7 @@ func (d *Descriptors) JSON(path string, m *events.Message) (json.RawMessage, err
 	if err != nil {
 		return nil, err
 	}
-	if kind := d.message(path, m.Side == events.Side_REQUEST); kind != nil {
+	if kind := d.Message(path, m.Side == events.Side_REQUEST); kind != nil {
 		message := dynamicpb.NewMessage(kind)
 		if err := (proto.UnmarshalOptions{Resolver: d.types, RecursionLimit: maxNesting}).Unmarshal(data, message); err == nil {
 			if named, err := d.named(message); err == nil {
