@@ -71,7 +71,9 @@
 package selector
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 )
 
 // Bounds of a selector. A text beyond them is refused.
@@ -128,7 +130,21 @@ func join(kind Kind, exprs []*Expr) *Expr {
 // Equals is the condition key="value", for texts that come from elsewhere.
 // The key is any text key, "tag.NAME" included.
 func Equals(key, value string) (*Expr, error) {
-	return Parse(key + "=" + quote(value))
+	return Compare(key, Equal, value)
+}
+
+// Compare is the condition key op "value", for all three from elsewhere: none
+// of them can become more than that. The key may be "tag.NAME" of any name.
+func Compare(key string, op Op, value string) (*Expr, error) {
+	if name, tag := strings.CutPrefix(key, "tag."); tag {
+		key = "tag." + quote(name)
+	} else if !isKey(key) {
+		return nil, fmt.Errorf("selector has no key %q: keys are %s", key, strings.Join(Keys(), ", "))
+	}
+	if !slices.Contains(NumericText.allows(), op) {
+		return nil, fmt.Errorf("selector has no operator %q", op)
+	}
+	return Parse(key + string(op) + quote(value))
 }
 
 // Walk calls visit for every condition, from left to right.

@@ -229,6 +229,33 @@ func TestEquals(t *testing.T) {
 	}
 }
 
+// Nothing of what comes from elsewhere becomes more than one condition.
+func TestCompare(t *testing.T) {
+	row := &events.Row{Service: `a" || error`, Status: "503", Tags: []*events.Tag{{Key: `x" y`, Value: "1"}}}
+	for _, c := range []struct {
+		key   string
+		op    Op
+		value string
+		match bool
+	}{
+		{"service", Equal, `a" || error`, true}, {"service", NotEqual, `a" || error`, false},
+		{"service", Matches, `a.*`, true}, {"status", GreaterOrEqual, "500", true}, {`tag.x" y`, Equal, "1", true},
+		{"error", Equal, "true", false}, {"class", Equal, "ok", false},
+	} {
+		e, err := Compare(c.key, c.op, c.value)
+		if err != nil || e.Kind != Is || e.Match(row) != c.match {
+			t.Errorf("%s %s %q: got %s %v, want a match: %v", c.key, c.op, c.value, e, err, c.match)
+		}
+	}
+	for _, c := range [][3]string{
+		{`service="a" || host`, "=", "b"}, {"service", `="a" || host=`, "b"}, {"service", ">", "b"}, {"tag", "=", "b"}, {"service", "=~", "("},
+	} {
+		if e, err := Compare(c[0], Op(c[1]), c[2]); err == nil {
+			t.Errorf("%q became %s", c, e)
+		}
+	}
+}
+
 func TestManualNamesEveryKey(t *testing.T) {
 	for _, k := range keys {
 		in := string(k.key)

@@ -27,6 +27,8 @@ const esModules = [
 ];
 
 module.exports = {
+  // The editors of Grafana 13 take seconds to draw on a busy machine.
+  testTimeout: 60000,
   testEnvironment: 'jsdom',
   testEnvironmentOptions: { customExportConditions: ['node', 'node-addons'] },
   rootDir: 'src',

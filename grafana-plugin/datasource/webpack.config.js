@@ -1,5 +1,6 @@
 // One file for Grafana's loader: an AMD module that asks Grafana for its shared
 // libraries, with the files of the plugin beside it.
+const fs = require('fs');
 const path = require('path');
 
 const { StaticFiles } = require('../build/static-files');
@@ -45,7 +46,7 @@ module.exports = (_, { mode }) => ({
       files: {
         'plugin.json': path.join(src, 'plugin.json'),
         'img/logo.svg': path.join(src, 'img/logo.svg'),
-        'dashboards/traffic.json': path.join(dashboards, 'traffic.json'),
+        ...Object.fromEntries(fs.readdirSync(dashboards).map((name) => [`dashboards/${name}`, path.join(dashboards, name)])),
         'README.md': path.join(__dirname, 'README.md'),
         'CHANGELOG.md': path.join(__dirname, 'CHANGELOG.md'),
         LICENSE: path.join(__dirname, 'LICENSE'),

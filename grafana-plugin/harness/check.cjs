@@ -22,6 +22,10 @@ async function main(address, folder) {
     await page.waitForFunction(`(${fits})(JSON.parse(document.querySelector('#answer').innerText || '{}'))`);
     return shown('answer');
   };
+  const choose = async (type) => {
+    await page.getByLabel('Query type').click();
+    await page.getByRole('option', { name: new RegExp(`^${type}`) }).click();
+  };
   const press = (name) => page.getByRole('button', { name, exact: true }).click();
 
   try {
@@ -44,7 +48,17 @@ async function main(address, folder) {
     assert.strictEqual(lines.type, 'log-lines');
     assert.ok(lines.fields[0].values.length > 1, 'no lines');
     const types = Object.fromEntries(lines.fields.map((f) => [f.name, f.type]));
-    assert.deepStrictEqual(types, { timestamp: 'time', body: 'string', severity: 'string', id: 'string', labels: 'other', labelTypes: 'other' });
+    assert.deepStrictEqual(types, {
+      timestamp: 'time',
+      body: 'string',
+      severity: 'string',
+      id: 'string',
+      labels: 'other',
+      labelTypes: 'other',
+      exchange_id: 'string',
+      trace_id: 'string',
+      session_id: 'string',
+    });
     await page.screenshot({ path: path.join(folder, 'traffic.png') });
 
     // A selector that is none is said to be none, with its place.
@@ -54,7 +68,7 @@ async function main(address, folder) {
 
     // Numbers over time, one series for each direction.
     await page.getByLabel('Selector').fill('{service="shop"}');
-    await page.getByRole('radio', { name: 'Throughput' }).check({ force: true });
+    await choose('Throughput');
     await page.getByPlaceholder('one line for all').click(); // 12.0 knows no label here
     await page.getByRole('option', { name: 'direction' }).click();
     await page.keyboard.press('Escape');
@@ -63,6 +77,24 @@ async function main(address, folder) {
     const directions = series.frames.flatMap((f) => f.fields).filter((f) => f.type === 'number').map((f) => f.labels.direction);
     assert.deepStrictEqual(directions.sort(), ['inbound', 'outbound']);
     await page.screenshot({ path: path.join(folder, 'throughput.png') });
+
+    // Every other type that needs no name answers what it is asked.
+    const others = { Errors: 'errors', 'Latency heat map': 'heatmap', Top: 'top', 'Service map': 'service_map', Dependencies: 'dependencies',
+      Pipeline: 'pipeline', Scenarios: 'scenarios', Replays: 'replays' };
+    for (const [label, type] of Object.entries(others)) {
+      await choose(label);
+      await press('Run');
+      const answer = await until(`(a) => a.queryType === '${type}'`);
+      assert.strictEqual(answer.errors, undefined, label);
+    }
+    await choose('Latency ?Percentiles');
+    await page.getByPlaceholder('50, 95, 99').click();
+    await page.getByRole('option', { name: '99.9' }).click();
+    await page.keyboard.press('Escape');
+    await press('Run');
+    const slowest = await until((a) => a.frames?.[0]?.fields.some((f) => f.name === 'p99.9'));
+    assert.ok(slowest.frames[0].fields.find((f) => f.name === 'p99.9').values.some((v) => v > 0));
+    await page.screenshot({ path: path.join(folder, 'latency.png') });
 
     // Save & test says what works.
     await press('Test');

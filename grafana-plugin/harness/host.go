@@ -9,7 +9,10 @@ package harness
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/url"
 	"os/exec"
+	"strings"
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
@@ -23,6 +26,7 @@ import (
 type Host struct {
 	client      *plugin.Client
 	data        grpcplugin.DataClient
+	resources   grpcplugin.ResourceClient
 	diagnostics grpcplugin.DiagnosticsClient
 }
 
@@ -38,6 +42,7 @@ func Start(binary string) (*Host, error) {
 		},
 		VersionedPlugins: map[int]plugin.PluginSet{grpcplugin.ProtocolVersion: {
 			"data":        &grpcplugin.DataGRPCPlugin{},
+			"resource":    &grpcplugin.ResourceGRPCPlugin{},
 			"diagnostics": &grpcplugin.DiagnosticsGRPCPlugin{},
 		}},
 		Cmd:              cmd,
@@ -57,21 +62,26 @@ func (h *Host) dispense() error {
 	if err != nil {
 		return err
 	}
-	data, err := client.Dispense("data")
-	if err != nil {
+	if h.data, err = dispense[grpcplugin.DataClient](client, "data"); err != nil {
 		return err
 	}
-	diagnostics, err := client.Dispense("diagnostics")
-	if err != nil {
+	if h.resources, err = dispense[grpcplugin.ResourceClient](client, "resource"); err != nil {
 		return err
 	}
-	var ok [2]bool
-	h.data, ok[0] = data.(grpcplugin.DataClient)
-	h.diagnostics, ok[1] = diagnostics.(grpcplugin.DiagnosticsClient)
-	if ok != [2]bool{true, true} {
-		return fmt.Errorf("plugin has no %T or %T", h.data, h.diagnostics)
+	h.diagnostics, err = dispense[grpcplugin.DiagnosticsClient](client, "diagnostics")
+	return err
+}
+
+func dispense[Client any](from plugin.ClientProtocol, name string) (client Client, err error) {
+	part, err := from.Dispense(name)
+	if err != nil {
+		return client, err
 	}
-	return nil
+	client, ok := part.(Client)
+	if !ok {
+		return client, fmt.Errorf("the plugin's %s is a %T", name, part)
+	}
+	return client, nil
 }
 
 // Close ends the plugin.
@@ -87,6 +97,25 @@ func (h *Host) Query(ctx context.Context, req *backend.QueryDataRequest) (*backe
 		return nil, err
 	}
 	return backend.FromProto().QueryDataResponse(res)
+}
+
+// Resource asks for a path of the plugin, as getResource does.
+func (h *Host) Resource(ctx context.Context, who backend.PluginContext, path string) (*backend.CallResourceResponse, error) {
+	target, err := url.Parse(path)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := h.resources.CallResource(ctx, &pluginv2.CallResourceRequest{
+		PluginContext: backend.ToProto().PluginContext(who), Method: http.MethodGet, Path: strings.TrimPrefix(target.Path, "/"), Url: path,
+	})
+	if err != nil {
+		return nil, err
+	}
+	res, err := stream.Recv()
+	if err != nil {
+		return nil, err
+	}
+	return backend.FromProto().CallResourceResponse(res), nil
 }
 
 // Health asks as "Save & test" does.

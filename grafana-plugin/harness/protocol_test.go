@@ -265,7 +265,7 @@ func TestRefused(t *testing.T) {
 		query("E", "", nil),
 	)
 	for refID, want := range map[string]string{
-		"A": `query type "nonsense" is none of throughput, traffic`,
+		"A": `query type "nonsense" is none of dependencies, errors, exchange, `,
 		"B": "selector column 10",
 		"C": `measure "happiness" is none of`,
 		"D": `series can't be split by "path"`,

@@ -1,7 +1,9 @@
 package harness
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -81,7 +83,7 @@ func newIndex(t *testing.T) *index {
 	return &index{t, dsn, store}
 }
 
-// sample is one recorded exchange, of the service shop.
+// sample is one recorded exchange; what is zero is as in most of them.
 type sample struct {
 	at        time.Time
 	direction events.Direction
@@ -89,31 +91,86 @@ type sample struct {
 	status    string
 	class     events.StatusClass
 	replay    string
+
+	service                          string // shop
+	protocol, method, template, path string // http, POST, /v1/orders, the template
+	duration                         time.Duration
+	session, trace                   byte // the id's first
+	span, parent                     byte
+	tag                              string // value of the tag tenant
 }
 
-// write indexes samples as the indexer does: as one tape.
-func (x *index) write(samples ...sample) {
+func (s sample) took() time.Duration { return cmp.Or(s.duration, 12*time.Millisecond) }
+
+func (s sample) entry() *events.Entry {
+	id := events.NewID(s.at)
+	template := cmp.Or(s.template, "/v1/orders")
+	e := &events.Entry{
+		Id: id[:], Time: uint64(s.at.UnixNano()), DurationUs: s.took().Microseconds(), TtfbUs: s.took().Microseconds() / 2,
+		Peer: "10.0.0.9:40000", Path: cmp.Or(s.path, template), Status: s.status, Class: s.class,
+		RequestBytes: 100, ResponseBytes: 1000, ReplayId: s.replay,
+		Session: first(16, s.session), TraceId: first(16, s.trace), SpanId: first(8, s.span), ParentSpanId: first(8, s.parent),
+	}
+	if s.tag != "" {
+		e.Tags = []*events.Tag{{Key: "tenant", Value: s.tag}}
+	}
+	return e
+}
+
+// first is an id of n bytes that begins with b; none for 0.
+func first(n int, b byte) []byte {
+	if b == 0 {
+		return nil
+	}
+	id := make([]byte, n)
+	id[0] = b
+	return id
+}
+
+func (s sample) endpoint() *events.Endpoint {
+	return &events.Endpoint{
+		Direction: s.direction, Protocol: cmp.Or(s.protocol, "http"), Host: s.host,
+		Method: cmp.Or(s.method, "POST"), Template: cmp.Or(s.template, "/v1/orders"), Replay: s.replay != "",
+	}
+}
+
+// write indexes samples as the indexer does: as one tape for each service. It
+// returns their ids.
+func (x *index) write(samples ...sample) []events.ID {
 	x.t.Helper()
-	closed := time.Now()
-	b := events.NewBuilder(closed)
-	for _, s := range samples {
-		id := events.NewID(s.at)
-		entry := &events.Entry{
-			Id: id[:], Time: uint64(s.at.UnixNano()), DurationUs: 12_000, TtfbUs: 10_000, Peer: "10.0.0.9:40000",
-			Path: "/v1/orders", Status: s.status, Class: s.class, RequestBytes: 100, ResponseBytes: 1000, ReplayId: s.replay,
+	return x.writeClosed(time.Now(), samples)
+}
+
+// writeClosed indexes samples of tapes that were closed at a time.
+func (x *index) writeClosed(closed time.Time, samples []sample) []events.ID {
+	x.t.Helper()
+	ids, byService := make([]events.ID, len(samples)), map[string]*events.Builder{}
+	counts := map[string]uint64{}
+	for i, s := range samples {
+		service := cmp.Or(s.service, "shop")
+		if byService[service] == nil {
+			byService[service] = events.NewBuilder(closed)
 		}
-		endpoint := &events.Endpoint{
-			Direction: s.direction, Protocol: "http", Host: s.host, Method: "POST", Template: "/v1/orders", Replay: s.replay != "",
-		}
-		if err := b.AddExchange(entry, endpoint, &events.Exchange{Id: id[:]}); err != nil {
+		e := s.entry()
+		ids[i] = events.ID(e.Id)
+		if err := byService[service].AddExchange(e, s.endpoint(), &events.Exchange{Id: e.Id}); err != nil {
 			x.t.Fatal(err)
 		}
+		counts[service]++
 	}
+	for service, b := range byService {
+		x.writeTape(b, service, closed, counts[service])
+	}
+	return ids
+}
+
+func (x *index) writeTape(b *events.Builder, service string, closed time.Time, n uint64) {
+	x.t.Helper()
 	source := events.NewID(closed)
 	raw, err := b.Close(&events.Header{
 		SourceId: source[:], Number: 1, ClosedAt: closed.UnixNano(),
-		Workload: &events.Workload{Cluster: "local", Namespace: "demo", Service: "shop"},
-		Counters: &events.Counters{Begun: uint64(len(samples)), Taped: uint64(len(samples))},
+		Workload: &events.Workload{Cluster: "local", Namespace: "demo", Service: service, Version: "1.0"},
+		Counters: &events.Counters{Begun: n + 2, Taped: n, Dropped: map[string]uint64{"overload": 2}},
 	})
 	if err != nil {
 		x.t.Fatal(err)
@@ -159,6 +216,24 @@ func (x *index) source(change ...func(jsonData, secrets map[string]string)) back
 			JSONData: raw, DecryptedSecureJSONData: secrets, Updated: saved(),
 		},
 	}
+}
+
+// readerSource is the data source of a user who may only read.
+func (x *index) readerSource() backend.PluginContext {
+	x.t.Helper()
+	if _, err := x.store.SetRoles(x.t.Context()); err != nil {
+		x.t.Fatal(err)
+	}
+	name, password := "t_"+strings.ToLower(rand.Text()), rand.Text()
+	if err := pgtest.Exec(x.t.Context(), x.dsn, "create role "+name+" login password '"+password+"' in role "+traffic.ReaderRole); err != nil {
+		x.t.Fatal(err)
+	}
+	x.t.Cleanup(func() {
+		if err := pgtest.Exec(context.WithoutCancel(x.t.Context()), x.dsn, "drop role "+name); err != nil {
+			x.t.Error(err)
+		}
+	})
+	return x.source(func(jsonData, secrets map[string]string) { jsonData["dbUser"], secrets["dbPassword"] = name, password })
 }
 
 // saved is when a data source was saved: the protocol has milliseconds, and

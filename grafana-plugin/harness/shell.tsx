@@ -111,6 +111,7 @@ function Page({ plugin }: { plugin: any }) {
       .subscribe({
         next: (r: any) =>
           setAnswer({
+            queryType: newest.current.queryType,
             errors: r.errors?.map((e: any) => e.message),
             frames: r.data.map((frame: any) => ({
               refId: frame.refId,

@@ -46,6 +46,7 @@ func query(ctx context.Context, tx pgx.Tx, statement sq.Sqlizer, scan func(pgx.C
 	if err != nil {
 		return fmt.Errorf("build query: %w", err)
 	}
+	keep(ctx, sql, args)
 	rows, err := tx.Query(ctx, sql, args...)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package traffic
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -27,22 +28,49 @@ func (r *Reader) Latency(ctx context.Context, q SeriesQuery) (*Latency, error) {
 	return d.latency(q.Limit), nil
 }
 
-func (r *Reader) series(ctx context.Context, q SeriesQuery, histograms bool) (*seriesData, error) {
-	if err := checkSplit(q.By); err != nil {
+// HeatMap counts exchanges by time and duration.
+func (r *Reader) HeatMap(ctx context.Context, q SeriesQuery) (*HeatMap, error) {
+	q.By = nil
+	d, err := r.series(ctx, q, true)
+	if err != nil {
+		return nil, fmt.Errorf("read heat map: %w", err)
+	}
+	return d.heatMap(), nil
+}
+
+// Top ranks groups of exchanges.
+func (r *Reader) Top(ctx context.Context, q TopQuery) (*Top, error) {
+	if err := q.check(); err != nil {
 		return nil, err
 	}
-	d := newSeriesData(q.By)
+	d, err := r.cells(ctx, &q.Query, q.By, cellQuery{whole: true, histograms: true}, wholeCut)
+	if err != nil {
+		return nil, fmt.Errorf("read top: %w", err)
+	}
+	return d.top(&q), nil
+}
+
+func (r *Reader) series(ctx context.Context, q SeriesQuery, histograms bool) (*seriesData, error) {
+	return r.cells(ctx, &q.Query, q.By, cellQuery{histograms: histograms}, q.window)
+}
+
+// cells reads the cells of the groups that by makes, in the window that cut
+// makes of the range.
+func (r *Reader) cells(ctx context.Context, q *Query, by []selector.Key, c cellQuery, cut func(from, to time.Time) (window, error)) (*seriesData, error) {
+	if err := checkSplit(by); err != nil {
+		return nil, err
+	}
+	d := newSeriesData(by)
 	err := r.read(ctx, queryTimeout, func(tx pgx.Tx) error {
-		from, to, ok, err := bounds(ctx, tx, &q.Query)
+		from, to, ok, err := bounds(ctx, tx, q)
 		if err != nil || !ok {
 			return err
 		}
-		w, err := q.window(from, to)
-		if err != nil {
+		if c.window, err = cut(from, to); err != nil {
 			return err
 		}
-		about, rest := split(selector.ExcludeReplays(q.Selector))
-		c := cellQuery{window: w, histograms: histograms, rest: rest}
+		var about *selector.Expr
+		about, c.rest = split(selector.ExcludeReplays(q.Selector))
 		if err := c.group(ctx, tx, about, d.groups); err != nil {
 			return err
 		}

@@ -156,16 +156,42 @@ func (s *Scan) Latency(ctx context.Context, q SeriesQuery) (*Latency, error) {
 	return d.latency(q.Limit), nil
 }
 
-func (s *Scan) series(ctx context.Context, q SeriesQuery) (*seriesData, error) {
-	if err := checkSplit(q.By); err != nil {
+// HeatMap counts exchanges by time and duration.
+func (s *Scan) HeatMap(ctx context.Context, q SeriesQuery) (*HeatMap, error) {
+	q.By = nil
+	d, err := s.series(ctx, q)
+	if err != nil {
 		return nil, err
 	}
-	d := newSeriesData(q.By)
-	from, to, ok, err := s.bounds(ctx, &q.Query)
+	return d.heatMap(), nil
+}
+
+// Top ranks groups of exchanges.
+func (s *Scan) Top(ctx context.Context, q TopQuery) (*Top, error) {
+	if err := q.check(); err != nil {
+		return nil, err
+	}
+	d, err := s.cells(ctx, &q.Query, q.By, wholeCut)
+	if err != nil {
+		return nil, err
+	}
+	return d.top(&q), nil
+}
+
+func (s *Scan) series(ctx context.Context, q SeriesQuery) (*seriesData, error) {
+	return s.cells(ctx, &q.Query, q.By, q.window)
+}
+
+func (s *Scan) cells(ctx context.Context, q *Query, by []selector.Key, cut func(from, to time.Time) (window, error)) (*seriesData, error) {
+	if err := checkSplit(by); err != nil {
+		return nil, err
+	}
+	d := newSeriesData(by)
+	from, to, ok, err := s.bounds(ctx, q)
 	if err != nil || !ok {
 		return d, err
 	}
-	w, err := q.window(from, to)
+	w, err := cut(from, to)
 	if err != nil {
 		return nil, err
 	}

@@ -80,6 +80,9 @@ func (w twins) compareViews(t *testing.T, r *rand.Rand) {
 	}
 	compare(t, series, func(v Views) (any, error) { return v.Throughput(ctx, series) }, w)
 	compare(t, series, func(v Views) (any, error) { return v.Latency(ctx, series) }, w)
+	compare(t, series, func(v Views) (any, error) { return v.HeatMap(ctx, series) }, w)
+	top := TopQuery{Query: q, By: series.By, Order: pick(r, append([]Order{""}, Orders()...)...), Limit: pick(r, 0, 3)}
+	compare(t, top, func(v Views) (any, error) { return v.Top(ctx, top) }, w)
 	compare(t, q, func(v Views) (any, error) { return v.Dependencies(ctx, q) }, w)
 	compare(t, q, func(v Views) (any, error) { return v.Map(ctx, q) }, w)
 	for _, k := range []selector.Key{"service", "version", "endpoint", "status", "class", "error", "path", "replay", "direction", "tag"} {
@@ -192,6 +195,8 @@ func TestNothingRecorded(t *testing.T) {
 	w.comparePages(t, ListQuery{})
 	compare(t, "", func(v Views) (any, error) { return v.Throughput(ctx, SeriesQuery{}) }, w)
 	compare(t, "", func(v Views) (any, error) { return v.Latency(ctx, SeriesQuery{}) }, w)
+	compare(t, "", func(v Views) (any, error) { return v.HeatMap(ctx, SeriesQuery{}) }, w)
+	compare(t, "", func(v Views) (any, error) { return v.Top(ctx, TopQuery{}) }, w)
 	compare(t, "", func(v Views) (any, error) { return v.Map(ctx, Query{}) }, w)
 	compare(t, "", func(v Views) (any, error) { return v.Dependencies(ctx, Query{}) }, w)
 	compare(t, "", func(v Views) (any, error) { return v.Services(ctx) }, w)
@@ -204,6 +209,7 @@ func TestRefusedQueries(t *testing.T) {
 	v := scanOf(t, nil)
 	for name, err := range map[string]error{
 		"split":  second(v.Throughput(t.Context(), SeriesQuery{By: []selector.Key{selector.Path}})),
+		"order":  second(v.Top(t.Context(), TopQuery{Order: "happiness"})),
 		"values": second(v.Values(t.Context(), ValuesQuery{Key: selector.Trace})),
 		"key":    second(v.Values(t.Context(), ValuesQuery{Key: "servce"})),
 		"text":   second(v.List(t.Context(), ListQuery{Text: string(make([]byte, 500))})),

@@ -23,6 +23,8 @@ type Views interface {
 	Session(context.Context, SessionQuery) ([]Step, error)
 	Throughput(context.Context, SeriesQuery) (*Throughput, error)
 	Latency(context.Context, SeriesQuery) (*Latency, error)
+	HeatMap(context.Context, SeriesQuery) (*HeatMap, error)
+	Top(context.Context, TopQuery) (*Top, error)
 	Dependencies(context.Context, Query) (*DependencyList, error)
 	Map(context.Context, Query) (*Graph, error)
 	Services(context.Context) ([]ServiceInfo, error)

@@ -171,15 +171,21 @@ func (d *seriesData) set(w window) {
 	d.window, d.From, d.To, d.Step = w, w.from, w.to, w.step
 }
 
-// ranked are the groups with exchanges, most requests first, at most limit.
-func (d *seriesData) ranked(limit int) (order []int, total map[int]*totals) {
-	total = map[int]*totals{}
+// sums are the groups with exchanges.
+func (d *seriesData) sums() map[int]*totals {
+	total := map[int]*totals{}
 	for k, t := range d.cells {
 		if total[k.group] == nil {
 			total[k.group] = &totals{}
 		}
 		total[k.group].add(t)
 	}
+	return total
+}
+
+// ranked are the groups with exchanges, most requests first, at most limit.
+func (d *seriesData) ranked(limit int) (order []int, total map[int]*totals) {
+	total = d.sums()
 	order = slices.SortedFunc(maps.Keys(total), func(a, b int) int {
 		return cmp.Or(cmp.Compare(total[b].requests, total[a].requests), d.groups.compare(a, b))
 	})

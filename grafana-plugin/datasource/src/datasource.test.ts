@@ -1,4 +1,4 @@
-import { CoreApp, FieldType, type DataSourceInstanceSettings, type ScopedVars, toDataFrame } from '@grafana/data';
+import { CoreApp, FieldType, type DataSourceInstanceSettings, type ScopedVars, dateTime, toDataFrame } from '@grafana/data';
 import { setTemplateSrv, type TemplateSrv } from '@grafana/runtime';
 
 import { TrafficDataSource } from './datasource';
@@ -71,5 +71,60 @@ describe('TrafficDataSource', () => {
     expect(ds.getLabelDisplayTypeFromFrame('session', frame, 0)).toBe('Exchange');
     expect(ds.getLabelDisplayTypeFromFrame('nothing', frame, 0)).toBeNull();
     expect(ds.getLabelDisplayTypeFromFrame('host', undefined, null)).toBeNull();
+  });
+
+  it('sends the ad-hoc filters of the dashboard along', () => {
+    const filters = [{ key: 'host', operator: '=', value: 'a' }];
+    expect(newDataSource().applyTemplateVariables(query({ filters }), {}, [{ key: 'path', operator: '!=', value: '$one' }]).filters).toEqual([
+      ...filters,
+      { key: 'path', operator: '!=', value: '$one' },
+    ]);
+    expect(newDataSource().applyTemplateVariables(query({}), {}, [])).toEqual(query({}));
+  });
+
+  it('fills what is one value', () => {
+    const filled = newDataSource().applyTemplateVariables(query({ queryType: 'sequence', trace: '$one', key: '$dir' }), {});
+    expect(filled.trace).toBe('a"b');
+    expect(filled.key).toBe('inbound');
+  });
+
+  it('does not ask about one thing before it is named', () => {
+    const ds = newDataSource();
+    expect(ds.filterQuery(query({ queryType: 'exchange' }))).toBe(false);
+    expect(ds.filterQuery(query({ queryType: 'sequence', session: 'x' }))).toBe(true);
+    expect(ds.filterQuery(query({ queryType: 'values' }))).toBe(false);
+    expect(ds.filterQuery(query({}))).toBe(true);
+  });
+
+  it('asks for keys and values within the range and the other filters', async () => {
+    const ds = newDataSource();
+    const asked: unknown[] = [];
+    ds.getResource = (async (path: string, params: unknown) => {
+      asked.push([path, params]);
+      return [{ text: 'cart' }];
+    }) as typeof ds.getResource;
+    const timeRange = { from: dateTime(1000), to: dateTime(2000), raw: { from: '', to: '' } };
+    const filters = [{ key: 'host', operator: '=', value: 'a' }];
+    expect(await ds.getTagKeys({ filters, timeRange })).toEqual([{ text: 'cart' }]);
+    await ds.getTagValues({ key: 'service', filters, timeRange });
+    expect(asked).toEqual([
+      ['keys', { from: 1000, to: 2000 }],
+      ['values', { key: 'service', filters: JSON.stringify(filters), from: 1000, to: 2000 }],
+    ]);
+  });
+
+  it('narrows the selector by the buttons beside a label', () => {
+    const ds = newDataSource();
+    const act = (type: string, key: string) => ds.modifyQuery(query({ selector: '{error}' }), { type, options: { key, value: 'x' } }).selector;
+    expect(act('ADD_FILTER', 'host')).toBe('{(error) && host="x"}');
+    expect(act('ADD_FILTER_OUT', 'tag.tenant')).toBe('{(error) && tag."tenant"!="x"}');
+    expect(act('ADD_FILTER', 'peer')).toBe('{error}');
+    expect(act('OTHER', 'host')).toBe('{error}');
+  });
+
+  it('lists values for variables and replays for annotations', () => {
+    const ds = newDataSource();
+    expect(ds.variables?.getDefaultQuery?.()).toEqual({ queryType: 'values', key: 'service' });
+    expect(ds.annotations.getDefaultQuery?.()).toEqual({ queryType: 'replays' });
   });
 });

@@ -9,6 +9,7 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/datasource"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/instancemgmt"
+	"github.com/grafana/grafana-plugin-sdk-go/backend/resource/httpadapter"
 	"github.com/grafana/grafana-plugin-sdk-go/experimental/concurrent"
 	"golang.org/x/sync/singleflight"
 
@@ -28,7 +29,9 @@ const (
 type DataSource struct {
 	settings Settings
 	broken   error // what is wrong with the settings
+	links    links
 	queries  *datasource.QueryTypeMux
+	backend.CallResourceHandler
 
 	index   atomic.Pointer[traffic.Reader] // nil until the database first answered
 	opening singleflight.Group
@@ -41,6 +44,7 @@ var errDisposed = errors.New("the settings of this data source have changed: ask
 var (
 	_ backend.QueryDataHandler      = (*DataSource)(nil)
 	_ backend.CheckHealthHandler    = (*DataSource)(nil)
+	_ backend.CallResourceHandler   = (*DataSource)(nil)
 	_ instancemgmt.InstanceDisposer = (*DataSource)(nil)
 )
 
@@ -50,28 +54,23 @@ func New(_ context.Context, s backend.DataSourceInstanceSettings) (instancemgmt.
 	d := &DataSource{queries: datasource.NewQueryTypeMux()}
 	d.alive, d.end = context.WithCancelCause(context.Background())
 	d.settings, d.broken = readSettings(s)
-	for name, answer := range d.handlers() {
-		d.queries.HandleFunc(name, each(answer))
+	d.links = links{s.UID, s.Name, d.settings.TracesUID, d.settings.TracesType}
+	for name, v := range views {
+		d.queries.HandleFunc(name, each(d.answer(v)))
 	}
-	d.queries.HandleFunc("", each(d.unknownType))
+	d.queries.HandleFunc("", each(unknownType))
+	d.CallResourceHandler = httpadapter.New(d.resources())
 	return d, nil
 }
 
 // each answers the queries of a request side by side.
 func each(answer concurrent.QueryDataFunc) backend.QueryDataHandlerFunc {
 	return func(ctx context.Context, req *backend.QueryDataRequest) (*backend.QueryDataResponse, error) {
+		answer := answer // what one request needs is not for the next
 		if _, rule := req.Headers[backend.FromAlertHeaderName]; rule {
 			answer = withoutVariables(answer)
 		}
 		return concurrent.QueryData(ctx, req, answer, parallel)
-	}
-}
-
-// handlers are the query types, each in a file of its name.
-func (d *DataSource) handlers() map[string]concurrent.QueryDataFunc {
-	return map[string]concurrent.QueryDataFunc{
-		"traffic":    d.traffic,
-		"throughput": d.throughput,
 	}
 }
 

@@ -4,8 +4,8 @@
 // # What it does
 //
 // It answers the queries of panels, of Explore and of alert rules with standard
-// frames: `traffic` with log lines, `throughput` with time series. Each query
-// type is a file of its name; its entry is in (*DataSource).handlers.
+// frames. Each query type is a view in a file of its name; its entry is in views
+// (answer.go). Two resources, /keys and /values, are for ad-hoc filters.
 //
 // # Consumes
 //
@@ -18,9 +18,11 @@
 //
 // # Guarantees
 //
-// It only reads. One frame for each query, also when nothing was found; log
-// lines ascending, with ids, so that Grafana's paging neither misses nor
-// doubles one. Passwords are in no message.
+// It only reads. One frame for each query (two for the service map), also when
+// nothing was found; log lines ascending, with ids, so that Grafana's paging
+// neither misses nor doubles one; series and tables as alert rules take them,
+// without a user. What users type is bound and never part of a statement.
+// Passwords are in no message.
 //
 // # When it fails
 //

@@ -1,118 +1,122 @@
 package plugin
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
-	"slices"
-	"strings"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
-	"github.com/grafana/grafana-plugin-sdk-go/experimental/concurrent"
 
 	"tapedeck/events"
 	"tapedeck/events/selector"
 	"tapedeck/indexer/traffic"
 )
 
-// query is what every query type asks; the names are those of the editor's
-// TrafficQuery.
+// query is what a query type asks; the names are those of the editor's
+// TrafficQuery. Each type reads those that it needs.
 type query struct {
-	Selector  string `json:"selector"`
-	Direction string `json:"direction"` // empty: both
+	Selector  string   `json:"selector"`
+	Direction string   `json:"direction"` // empty: both
+	Filters   []filter `json:"filters"`   // ad-hoc filters of the dashboard
 
-	// Throughput only.
-	Measure string   `json:"measure"` // default requests
-	GroupBy []string `json:"groupBy"`
+	Measure     string    `json:"measure"` // throughput, errors, pipeline
+	GroupBy     []string  `json:"groupBy"` // throughput, errors, latency, top
+	Percentiles []float64 `json:"percentiles"`
+	OrderBy     string    `json:"orderBy"` // top
+	Limit       int       `json:"limit"`
+
+	Exchange string `json:"exchange"` // exchange, sequence: an id
+	Trace    string `json:"trace"`    // sequence
+	Session  string `json:"session"`  // sequence
+	Key      string `json:"key"`      // values
+	Scenario string `json:"scenario"` // scenarios, replays: a name
+}
+
+// texts are what template variables may stand in.
+func (q *query) texts() []string {
+	list := append([]string{q.Selector, q.Direction, q.Measure, q.OrderBy, q.Exchange, q.Trace, q.Session, q.Key, q.Scenario}, q.GroupBy...)
+	for _, f := range q.Filters {
+		list = append(list, f.Key, f.Value)
+		list = append(list, f.Values...)
+	}
+	return list
+}
+
+// question is a query with all that is asked of it.
+type question struct {
+	query
+	backend.DataQuery
+	expr  *selector.Expr
+	links links
 }
 
 // badQuery is a mistake in the query: nothing has failed.
 type badQuery struct{ error }
 
-func readQuery(q backend.DataQuery) (query, *selector.Expr, error) {
-	var asked query
-	if err := json.Unmarshal(q.JSON, &asked); err != nil {
-		return query{}, nil, badQuery{fmt.Errorf("read query: %w", err)}
+func badf(format string, args ...any) error { return badQuery{fmt.Errorf(format, args...)} }
+
+func readQuery(q backend.DataQuery) (*question, error) {
+	asked := &question{DataQuery: q}
+	if err := json.Unmarshal(q.JSON, &asked.query); err != nil {
+		return nil, badf("read query: %w", err)
 	}
-	expr, err := asked.expr()
-	if err != nil {
-		return query{}, nil, badQuery{err}
+	var err error
+	if asked.expr, err = asked.query.expr(); err != nil {
+		return nil, badQuery{err}
 	}
 	if !q.TimeRange.From.Before(q.TimeRange.To) {
-		return query{}, nil, badQuery{errors.New("the time range is empty")}
+		return nil, badQuery{errors.New("the time range is empty")}
 	}
-	return asked, expr, nil
+	return asked, nil
 }
 
-// expr is the selector narrowed to the direction, without replays unless it
-// asks for them.
-func (q query) expr() (*selector.Expr, error) {
+// expr is the selector narrowed to the direction and the ad-hoc filters.
+func (q *query) expr() (*selector.Expr, error) {
 	expr, err := selector.Parse(q.Selector)
 	if err != nil {
 		return nil, err
 	}
+	all := []*selector.Expr{expr}
 	if q.Direction != "" {
 		if _, err := events.ParseDirection(q.Direction); err != nil {
 			return nil, err
 		}
-		direction, err := selector.Equals(string(selector.Direction), q.Direction)
-		if err != nil {
+		if all[0], err = narrowed(expr, selector.Direction, q.Direction); err != nil {
 			return nil, err
 		}
-		expr = selector.Join(expr, direction)
 	}
-	return selector.ExcludeReplays(expr), nil
-}
-
-// failed answers a query that gave an error. None of them is the plugin's
-// fault: the query is wrong, or what the plugin asks does not answer.
-func failed(err error) backend.DataResponse {
-	status := backend.StatusBadGateway
-	switch {
-	case errors.As(err, new(badQuery)), errors.Is(err, traffic.ErrQuery):
-		status = backend.StatusBadRequest
-	case errors.Is(err, context.DeadlineExceeded):
-		status = backend.StatusTimeout
-	}
-	return backend.ErrDataResponseWithSource(status, backend.ErrorSourceDownstream, err.Error())
-}
-
-func (d *DataSource) unknownType(_ context.Context, q concurrent.Query) backend.DataResponse {
-	known := make([]string, 0, 2)
-	for name := range d.handlers() {
-		known = append(known, name)
-	}
-	slices.Sort(known)
-	return failed(badQuery{fmt.Errorf("query type %q is none of %s", q.DataQuery.QueryType, strings.Join(known, ", "))})
-}
-
-// variable finds what Grafana's browser side would have replaced.
-var variable = regexp.MustCompile(`\$(\w+|\{[^}]*\})`)
-
-// withoutVariables refuses queries of an alert rule with a template variable
-// in them: a rule has no values for it, so it would find nothing for ever and
-// be silent.
-func withoutVariables(answer concurrent.QueryDataFunc) concurrent.QueryDataFunc {
-	return func(ctx context.Context, q concurrent.Query) backend.DataResponse {
-		if name := leftOver(q.DataQuery); name != "" {
-			return failed(badQuery{fmt.Errorf("alert rules have no template variables: write a value for %s, or [$] for the character", name)})
+	for _, f := range q.Filters {
+		condition, err := f.expr()
+		if err != nil {
+			return nil, fmt.Errorf("filter %s: %w", f.Key, err)
 		}
-		return answer(ctx, q)
+		all = append(all, condition)
 	}
+	return selector.Join(all...), nil
 }
 
-// leftOver is a template variable that nobody has replaced, empty for none.
-func leftOver(q backend.DataQuery) string {
-	var asked query
-	if json.Unmarshal(q.JSON, &asked) != nil {
-		return "" // said where it is read
+// chosen is what the index is asked for.
+func (q *question) chosen() traffic.Query {
+	return traffic.Query{Selector: q.expr, From: q.TimeRange.From, To: q.TimeRange.To}
+}
+
+// by are the keys of Group by, those of standard when there are none.
+func (q *question) by(standard ...selector.Key) []selector.Key {
+	if len(q.GroupBy) == 0 {
+		return standard
 	}
-	for _, text := range append([]string{asked.Selector, asked.Direction}, asked.GroupBy...) {
-		if found := variable.FindString(text); found != "" {
-			return found
-		}
+	keys := make([]selector.Key, len(q.GroupBy))
+	for i, name := range q.GroupBy {
+		keys[i] = selector.Key(name)
 	}
-	return ""
+	return keys
+}
+
+// series are one for each group, in the steps of the panel.
+func (q *question) series(by []selector.Key) traffic.SeriesQuery {
+	limit := maxSeries
+	if q.Limit > 0 {
+		limit = min(q.Limit, maxSeries)
+	}
+	return traffic.SeriesQuery{Query: q.chosen(), Step: max(q.Interval, minStep), By: by, Limit: limit}
 }

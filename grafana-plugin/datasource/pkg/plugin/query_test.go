@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
+
+	"tapedeck/indexer/traffic"
 )
 
 func asked(json string) backend.DataQuery {
@@ -18,14 +20,17 @@ func asked(json string) backend.DataQuery {
 
 func TestQuerySelector(t *testing.T) {
 	for json, want := range map[string]string{
-		`{}`:                       `{replay=""}`,
-		`{"direction":"outbound"}`: `{direction=outbound && replay=""}`,
-		`{"selector":"{service=\"a\" || error}","direction":"inbound"}`: `{(service="a" || error=true) && direction=inbound && replay=""}`,
-		`{"selector":"{replay!=\"\"}"}`:                                 `{replay!=""}`,
+		`{}`:                       `{}`,
+		`{"direction":"outbound"}`: `{direction=outbound}`,
+		`{"selector":"{service=\"a\" || error}","direction":"inbound"}`:                        `{(service="a" || error=true) && direction=inbound}`,
+		`{"selector":"{error}","filters":[{"key":"host","operator":"!=","value":"a\" || b"}]}`: `{error=true && host!="a\" || b"}`,
+		`{"filters":[{"key":"tag.x y","operator":"=~","value":"a.*"}]}`:                        `{tag."x y"=~"a.*"}`,
+		`{"filters":[{"key":"host","operator":"=|","value":"a","values":["a","b"]}]}`:          `{host="a" || host="b"}`,
+		`{"filters":[{"key":"host","operator":"!=|","value":"a","values":["a","b"]}]}`:         `{!(host="a" || host="b")}`,
 	} {
-		_, expr, err := readQuery(asked(json))
-		if err != nil || expr.String() != want {
-			t.Errorf("%s: got %s %v, want %s", json, expr, err, want)
+		q, err := readQuery(asked(json))
+		if err != nil || q.expr.String() != want {
+			t.Errorf("%s: got %+v %v, want %s", json, q, err, want)
 		}
 	}
 }
@@ -35,27 +40,32 @@ func TestWrongQueries(t *testing.T) {
 		`{`:                         "read query",
 		`{"selector":"{service=}"}`: "selector column 10",
 		`{"direction":"up"}`:        `direction "up" is neither inbound nor outbound`,
+		`{"filters":[{"key":"peer","operator":"=","value":"a"}]}`:               `filter peer: selector has no key "peer"`,
+		`{"filters":[{"key":"host=x || host","operator":"=","value":"a"}]}`:     `has no key "host=x || host"`,
+		`{"filters":[{"key":"host","operator":"=\"a\" || host=","value":"a"}]}`: `has no operator`,
 	} {
-		_, _, err := readQuery(asked(json))
+		_, err := readQuery(asked(json))
 		if !errors.As(err, new(badQuery)) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", json, err, want)
 		}
 	}
 	empty := asked(`{}`)
 	empty.TimeRange.To = empty.TimeRange.From
-	if _, _, err := readQuery(empty); err == nil {
+	if _, err := readQuery(empty); err == nil {
 		t.Error("took an empty time range")
 	}
 }
 
 func TestAlertRulesHaveNoVariables(t *testing.T) {
 	for json, refused := range map[string]bool{
-		`{"selector":"{service=\"$service\"}"}`:         true,
-		`{"selector":"{service=\"${service:regex}\"}"}`: true,
-		`{"groupBy":["$by"]}`:                           true,
-		`{"selector":"{path=~\"/odata/[$]metadata\"}"}`: false,
-		`{"selector":"{path=~\".*html$\"}"}`:            false,
-		`{}`:                                            false,
+		`{"selector":"{service=\"$service\"}"}`:                       true,
+		`{"selector":"{service=\"${service:regex}\"}"}`:               true,
+		`{"groupBy":["$by"]}`:                                         true,
+		`{"filters":[{"key":"host","operator":"=","value":"$host"}]}`: true,
+		`{"scenario":"$scenario"}`:                                    true,
+		`{"selector":"{path=~\"/odata/[$]metadata\"}"}`:               false,
+		`{"selector":"{path=~\".*html$\"}"}`:                          false,
+		`{}`:                                                          false,
 	} {
 		if name := leftOver(asked(json)); (name != "") != refused {
 			t.Errorf("%s: got %q, want refused %v", json, name, refused)
@@ -65,6 +75,7 @@ func TestAlertRulesHaveNoVariables(t *testing.T) {
 
 func TestErrorsAreNotThePlugins(t *testing.T) {
 	for err, want := range map[error]backend.Status{
+		fmt.Errorf("get: %w", traffic.ErrNotFound):            backend.StatusNotFound,
 		badQuery{errors.New("no")}:                            backend.StatusBadRequest,
 		fmt.Errorf("list: %w", context.DeadlineExceeded):      backend.StatusTimeout,
 		errors.New("connect to database: connection refused"): backend.StatusBadGateway,

@@ -21,7 +21,11 @@ type Settings struct {
 	SSLMode    string `json:"sslMode"`    // default require
 	ArchiveURL string `json:"archiveUrl"` // optional
 	NATSURL    string `json:"natsUrl"`    // optional
+	TracesUID  string `json:"tracesUid"`  // data source with the traces of applications, optional
+	TracesType string `json:"tracesType"` // tempo (default) or jaeger
 }
+
+var tracesTypes = []string{"", "tempo", "jaeger"}
 
 var sslModes = []string{"disable", "prefer", "require", "verify-ca", "verify-full"}
 
@@ -32,7 +36,7 @@ func readSettings(s backend.DataSourceInstanceSettings) (Settings, error) {
 			return Settings{}, fmt.Errorf("read settings: %w", err)
 		}
 	}
-	for _, text := range []*string{&set.DBHost, &set.DBName, &set.DBUser, &set.SSLMode, &set.ArchiveURL, &set.NATSURL} {
+	for _, text := range []*string{&set.DBHost, &set.DBName, &set.DBUser, &set.SSLMode, &set.ArchiveURL, &set.NATSURL, &set.TracesUID} {
 		*text = strings.TrimSpace(*text)
 	}
 	if set.SSLMode == "" {
@@ -52,6 +56,8 @@ func (s Settings) check() error {
 		return errors.New("no database user is set")
 	case !slices.Contains(sslModes, s.SSLMode):
 		return fmt.Errorf("TLS mode %q is none of %s", s.SSLMode, strings.Join(sslModes, ", "))
+	case !slices.Contains(tracesTypes, s.TracesType):
+		return fmt.Errorf("traces are of type %q, which is none of tempo, jaeger", s.TracesType)
 	case hasPassword(s.ArchiveURL):
 		return errors.New("the archive's address has a password in it, which everybody who may see the data source can read")
 	case hasPassword(s.NATSURL):

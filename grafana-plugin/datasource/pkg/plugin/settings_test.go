@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 )
 
@@ -42,6 +43,7 @@ func TestWrongSettings(t *testing.T) {
 		`{"dbHost":"h","dbName":"d"}`: "no database user",
 		`{"dbHost":5}`:                "read settings",
 		`{"dbHost":"h","dbName":"d","dbUser":"u","sslMode":"sometimes"}`:          `TLS mode "sometimes" is none of`,
+		`{"dbHost":"h","dbName":"d","dbUser":"u","tracesType":"zipkin"}`:          `none of tempo, jaeger`,
 		`{"dbHost":"h","dbName":"d","dbUser":"u","natsUrl":"nats://a:b@n:4222"}`:  "the NATS address has a password",
 		`{"dbHost":"h","dbName":"d","dbUser":"u","archiveUrl":"s3://a:b@bucket"}`: "the archive's address has a password",
 	} {
@@ -49,5 +51,26 @@ func TestWrongSettings(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", jsonData, err, want)
 		}
+	}
+}
+
+// A trace leads to what was recorded of it and, when it is known where, to the
+// spans of the applications, in that data source's own words.
+func TestTraceLinks(t *testing.T) {
+	for kind, want := range map[string]map[string]any{
+		"":       {"query": "ab", "queryType": "traceql"},
+		"tempo":  {"query": "ab", "queryType": "traceql"},
+		"jaeger": {"query": "ab"},
+	} {
+		list := links{"api-traffic", "API Traffic", "spans", kind}.trace("ab")
+		if len(list) != 2 || list[0].Internal.DatasourceUID != "api-traffic" || list[1].Internal.DatasourceUID != "spans" {
+			t.Fatalf("%s: %+v", kind, list)
+		}
+		if diff := cmp.Diff(want, list[1].Internal.Query); diff != "" {
+			t.Errorf("%s: %s", kind, diff)
+		}
+	}
+	if list := (links{uid: "api-traffic"}).trace("ab"); len(list) != 1 {
+		t.Errorf("%+v", list)
 	}
 }

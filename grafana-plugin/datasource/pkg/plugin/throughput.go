@@ -2,25 +2,15 @@ package plugin
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/data"
-	"github.com/grafana/grafana-plugin-sdk-go/experimental/concurrent"
 
 	"tapedeck/events/selector"
 	"tapedeck/indexer/traffic"
-)
-
-const (
-	// The finest rollup: shorter buckets would have to read every row.
-	minStep = 10 * time.Second
-	// Series of one answer, those with the most requests.
-	maxSeries = 100
 )
 
 // measure is what is counted. of is nil where there is no value.
@@ -47,95 +37,52 @@ func share(n, of int64) *float64 {
 	return new(float64(n) / float64(of))
 }
 
-func measureOf(name string) (measure, error) {
+func choose(known map[string]measure, name, standard string) (measure, error) {
 	if name == "" {
-		name = "requests"
+		name = standard
 	}
-	m, known := measures[name]
-	if !known {
-		return measure{}, badQuery{fmt.Errorf("measure %q is none of %s", name, strings.Join(slices.Sorted(maps.Keys(measures)), ", "))}
+	m, ok := known[name]
+	if !ok {
+		return measure{}, badf("measure %q is none of %s", name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 	}
 	return m, nil
 }
 
 // throughput answers with one series for each group, over time.
-func (d *DataSource) throughput(ctx context.Context, q concurrent.Query) backend.DataResponse {
-	frame, err := d.series(ctx, q.DataQuery)
+func throughput(ctx context.Context, index *traffic.Reader, q *question) (data.Frames, error) {
+	m, err := choose(measures, q.Measure, "requests")
 	if err != nil {
-		return failed(d.inWords(err))
+		return nil, err
 	}
-	return backend.DataResponse{Frames: data.Frames{frame}}
+	by := q.by()
+	counted, err := index.Throughput(ctx, q.series(by))
+	if err != nil {
+		return nil, err
+	}
+	return q.linkSeries(throughputFrame(counted, by, m, time.Now())), nil
 }
 
-func (d *DataSource) series(ctx context.Context, q backend.DataQuery) (*data.Frame, error) {
-	asked, expr, err := readQuery(q)
-	if err != nil {
-		return nil, err
-	}
-	m, err := measureOf(asked.Measure)
-	if err != nil {
-		return nil, err
-	}
-	index, err := d.reader(ctx)
-	if err != nil {
-		return nil, err
-	}
-	series := traffic.SeriesQuery{
-		Query: traffic.Query{Selector: expr, From: q.TimeRange.From, To: q.TimeRange.To},
-		Step:  max(q.Interval, minStep), Limit: maxSeries,
-	}
-	for _, key := range asked.GroupBy {
-		series.By = append(series.By, selector.Key(key))
-	}
-	counted, err := index.Throughput(ctx, series)
-	if err != nil {
-		return nil, err
-	}
-	frame := throughputFrame(counted, series.By, m, time.Now())
-	frame.Meta.ExecutedQueryString = fmt.Sprintf("%s by %v\nfrom %s to %s in steps of %s, out of %s",
-		expr, series.By, stamp(counted.From), stamp(counted.To), counted.Step, counted.Source)
-	return frame, nil
-}
-
-// throughputFrame has one time field for all series, as alert rules want it.
-// Nothing is known yet of a bucket that has not ended: it is left out.
 func throughputFrame(counted *traffic.Throughput, by []selector.Key, m measure, now time.Time) *data.Frame {
-	frame := data.NewFrame("")
-	frame.Meta = &data.FrameMeta{Type: data.FrameTypeTimeSeriesWide, TypeVersion: data.FrameTypeVersion{0, 1}}
-	if counted.Notice != "" {
-		frame.AppendNotices(data.Notice{Severity: data.NoticeSeverityWarning, Text: counted.Notice})
-	}
-	list := counted.Series
-	if len(list) == 0 && len(by) == 0 && counted.Step > 0 {
-		// Nothing at all is a count as well: a rule for "no traffic" needs it.
-		list = []traffic.ThroughputSeries{{}}
-	}
-	if len(list) == 0 {
-		return frame
-	}
-	times := buckets(counted, now)
-	interval := float64(counted.Step.Milliseconds())
-	frame.Fields = append(frame.Fields, data.NewField("time", nil, times).SetConfig(&data.FieldConfig{Interval: interval}))
-	for _, s := range list {
+	times := buckets(&counted.SeriesRange, now)
+	var curves []curve
+	for _, s := range orNothing(counted, by) {
 		labels := labelsOf(s.Labels, by)
-		field := data.NewField(m.name, labels, values(s.Points, len(times), m, counted.Step))
-		frame.Fields = append(frame.Fields, field.SetConfig(&data.FieldConfig{
-			Unit: m.unit, Interval: interval, DisplayNameFromDS: legend(labels, by, m),
-		}))
+		curves = append(curves, curve{m.name, m.unit, labels, legend(labels, by, m.name), measured(s.Points, len(times), m, counted.Step)})
 	}
-	return frame
+	return wide(times, counted.Step, curves, counted.Notice)
 }
 
-func buckets(counted *traffic.Throughput, now time.Time) (times []time.Time) {
-	times = []time.Time{}
-	for at := counted.From; at.Before(counted.To) && !at.Add(counted.Step).After(now); at = at.Add(counted.Step) {
-		times = append(times, at)
+// orNothing are the series. Nothing at all is a count as well: a rule for "no
+// traffic" needs it.
+func orNothing(counted *traffic.Throughput, by []selector.Key) []traffic.ThroughputSeries {
+	if len(counted.Series) == 0 && len(by) == 0 && counted.Step > 0 {
+		return []traffic.ThroughputSeries{{}}
 	}
-	return times
+	return counted.Series
 }
 
-// values are those of the first n buckets. A series has a point for each.
-func values(points []traffic.ThroughputPoint, n int, m measure, step time.Duration) []*float64 {
+// measured are the values of the first n buckets. A series has a point for each.
+func measured(points []traffic.ThroughputPoint, n int, m measure, step time.Duration) []*float64 {
 	list := make([]*float64, n)
 	for i := range list {
 		var t traffic.Totals
@@ -145,24 +92,4 @@ func values(points []traffic.ThroughputPoint, n int, m measure, step time.Durati
 		list[i] = m.of(t, step.Seconds())
 	}
 	return list
-}
-
-func labelsOf(l traffic.Labels, by []selector.Key) data.Labels {
-	labels := make(data.Labels, len(by))
-	for _, key := range by {
-		labels[string(key)] = l[key]
-	}
-	return labels
-}
-
-// legend names a series by what makes it differ from the others.
-func legend(labels data.Labels, by []selector.Key, m measure) string {
-	var words []string
-	for _, key := range by {
-		words = append(words, labels[string(key)])
-	}
-	if len(words) == 0 {
-		return m.name
-	}
-	return strings.Join(words, " ")
 }

@@ -4,16 +4,13 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 	"net"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/data"
-	"github.com/grafana/grafana-plugin-sdk-go/experimental/concurrent"
 
 	"tapedeck/events"
 	"tapedeck/indexer/traffic"
@@ -31,43 +28,24 @@ func lineLimit(maxDataPoints int64) int {
 	return int(min(max(maxDataPoints, minLines), maxLines))
 }
 
-// traffic answers with one line for each exchange, newest first.
-func (d *DataSource) traffic(ctx context.Context, q concurrent.Query) backend.DataResponse {
-	frame, err := d.lines(ctx, q.DataQuery)
-	if err != nil {
-		return failed(d.inWords(err))
-	}
-	return backend.DataResponse{Frames: data.Frames{frame}}
-}
-
-func (d *DataSource) lines(ctx context.Context, q backend.DataQuery) (*data.Frame, error) {
-	_, expr, err := readQuery(q)
-	if err != nil {
-		return nil, err
-	}
-	index, err := d.reader(ctx)
-	if err != nil {
-		return nil, err
-	}
+// lines answers with one line for each exchange, newest first.
+func lines(ctx context.Context, index *traffic.Reader, q *question) (data.Frames, error) {
+	list := traffic.ListQuery{Query: q.chosen()}
 	// The whole last millisecond: Grafana cuts the end of a page down to it.
-	list := traffic.ListQuery{Query: traffic.Query{Selector: expr, From: q.TimeRange.From, To: q.TimeRange.To.Add(time.Millisecond)}}
+	list.To = list.To.Add(time.Millisecond)
 	limit := lineLimit(q.MaxDataPoints)
 	rows, searched, err := readLines(ctx, index, list, limit)
 	if err != nil {
 		return nil, err
 	}
-	frame, err := trafficFrame(rows, limit)
+	frame, err := trafficFrame(rows, limit, q.links)
 	if err != nil {
 		return nil, err
 	}
-	frame.Meta.ExecutedQueryString = fmt.Sprintf("%s\nfrom %s to %s, the newest %d", expr, stamp(list.From), stamp(list.To), limit)
 	if !searched.IsZero() {
-		frame.AppendNotices(data.Notice{
-			Severity: data.NoticeSeverityWarning,
-			Text:     "Only what came after " + stamp(searched) + " was searched: the rest would take too long. A shorter range or more conditions help.",
-		})
+		warn(frame, "Only what came after "+stamp(searched)+" was searched: the rest would take too long. A shorter range or more conditions help.")
 	}
-	return frame, nil
+	return data.Frames{frame}, nil
 }
 
 // readLines reads pages, newest first, until there are limit rows. searched is
@@ -105,20 +83,23 @@ func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z
 
 // trafficFrame makes log lines of rows that are newest first. The lines are
 // ascending: Grafana merges pages by a search that takes that for granted.
-func trafficFrame(rows []events.Row, limit int) (*data.Frame, error) {
+func trafficFrame(rows []events.Row, limit int, l links) (*data.Frame, error) {
 	n := len(rows)
 	times, ids := make([]time.Time, n), make([]string, n)
 	bodies, severities := make([]string, n), make([]string, n)
+	traces, sessions := make([]string, n), make([]string, n)
 	labels, kinds := make([]json.RawMessage, n), make([]json.RawMessage, n)
+	write := labeller{kinds: map[string]json.RawMessage{}}
 	for i := range rows {
 		row, at := &rows[i], n-1-i
-		text, kind, err := lineLabels(row)
+		text, kind, err := write.labels(row)
 		if err != nil {
 			return nil, err
 		}
 		times[at], ids[at] = row.Time, row.ID.String()
 		bodies[at], severities[at] = line(row), severity(row)
 		labels[at], kinds[at] = text, kind
+		traces[at], sessions[at] = row.Trace.String(), row.Session.String()
 	}
 	frame := data.NewFrame("",
 		data.NewField("timestamp", nil, times),
@@ -127,6 +108,10 @@ func trafficFrame(rows []events.Row, limit int) (*data.Frame, error) {
 		data.NewField("id", nil, ids),
 		data.NewField("labels", nil, labels),
 		data.NewField("labelTypes", nil, kinds),
+		// Texts beyond the contract: the details of a line show their links.
+		withLink("exchange_id", ids, l.to("Exchange", map[string]any{"queryType": "exchange", "exchange": "${__value.raw}"})),
+		withLink("trace_id", traces, l.trace("${__value.raw}")...),
+		withLink("session_id", sessions, l.to("Calls of the session", map[string]any{"queryType": "sequence", "session": "${__value.raw}"})),
 	)
 	frame.Meta = &data.FrameMeta{
 		Type:                   data.FrameTypeLogLines,
@@ -134,6 +119,10 @@ func trafficFrame(rows []events.Row, limit int) (*data.Frame, error) {
 		Custom:                 map[string]any{"limit": limit},
 	}
 	return frame, nil
+}
+
+func withLink(name string, values []string, to ...data.DataLink) *data.Field {
+	return data.NewField(name, nil, values).SetConfig(&data.FieldConfig{Links: to})
 }
 
 // line is an exchange in one line: "POST /v1/orders 503 412ms client→orders".
@@ -182,52 +171,100 @@ func severity(r *events.Row) string {
 	return "unknown"
 }
 
-// The kinds of labels; datasource.ts has their headings.
-const (
-	ofEndpoint = "E"
-	ofWorkload = "W"
-	ofExchange = "X"
-	ofTags     = "T"
-)
-
-// lineLabels are what a line shows when it is opened, by the selector's keys.
+// labeller writes what a line shows when it is opened, by the selector's keys.
 // All values are text: Grafana adds up numbers of a line that it gets twice.
-func lineLabels(r *events.Row) (labels, kinds json.RawMessage, err error) {
-	text, kind := map[string]string{}, map[string]string{}
-	add := func(name, value, of string) {
-		if _, known := text[name]; value != "" && !known {
-			text[name], kind[name] = value, of
+type labeller struct {
+	kinds map[string]json.RawMessage // by the names: most lines have the same
+}
+
+func (l *labeller) labels(r *events.Row) (labels, kinds json.RawMessage, err error) {
+	list := lineProperties(r)
+	labels = make(json.RawMessage, 0, 512)
+	var names []byte
+	for i, p := range list {
+		labels = append(labels, separator(i))
+		if labels, err = appendText(labels, p.name); err != nil {
+			return nil, nil, err
+		}
+		labels = append(labels, ':')
+		if labels, err = appendText(labels, p.value); err != nil {
+			return nil, nil, err
+		}
+		names = append(append(names, p.name...), 0)
+	}
+	kinds, known := l.kinds[string(names)]
+	if !known {
+		kind := make(map[string]string, len(list))
+		for _, p := range list {
+			kind[p.name] = kindOf[p.part]
+		}
+		if kinds, err = json.Marshal(kind); err != nil {
+			return nil, nil, err
+		}
+		l.kinds[string(names)] = kinds
+	}
+	return append(labels, '}'), kinds, nil
+}
+
+func separator(i int) byte {
+	if i == 0 {
+		return '{'
+	}
+	return ','
+}
+
+// appendText writes a text as JSON has it. Nearly all need no escape.
+func appendText(b []byte, text string) ([]byte, error) {
+	plain := func(c byte) bool { return c >= ' ' && c < 0x7f && c != '"' && c != '\\' }
+	for i := range len(text) {
+		if !plain(text[i]) {
+			quoted, err := json.Marshal(text)
+			return append(b, quoted...), err
 		}
 	}
-	add("cluster", r.Cluster, ofWorkload)
-	add("namespace", r.Namespace, ofWorkload)
-	add("service", r.Service, ofWorkload)
-	add("version", r.Version, ofWorkload)
-	add("instance", r.Instance, ofWorkload)
-	add("direction", r.Direction.Name(), ofEndpoint)
-	add("protocol", r.Protocol, ofEndpoint)
-	add("host", r.Host, ofEndpoint)
-	add("method", r.Method, ofEndpoint)
-	add("endpoint", r.Template, ofEndpoint)
-	add("path", r.Path, ofExchange)
-	add("peer", r.Peer, ofExchange)
-	add("status", r.Status, ofExchange)
+	return append(append(append(b, '"'), text...), '"'), nil
+}
+
+// kindOf are the kinds of labels; datasource.ts has their headings.
+var kindOf = map[string]string{"endpoint": "E", "workload": "W", "exchange": "X", "tags": "T"}
+
+// lineProperties are those of an exchange that people look for, without the
+// empty ones, each once.
+func lineProperties(r *events.Row) []property {
+	list := make([]property, 0, 28)
+	add := func(part, name, value string) {
+		if value != "" {
+			list = append(list, property{part, name, value})
+		}
+	}
+	add("workload", "cluster", r.Cluster)
+	add("workload", "namespace", r.Namespace)
+	add("workload", "service", r.Service)
+	add("workload", "version", r.Version)
+	add("workload", "instance", r.Instance)
+	add("endpoint", "direction", r.Direction.Name())
+	add("endpoint", "protocol", r.Protocol)
+	add("endpoint", "host", r.Host)
+	add("endpoint", "method", r.Method)
+	add("endpoint", "endpoint", r.Template)
+	add("exchange", "path", r.Path)
+	add("exchange", "peer", r.Peer)
+	add("exchange", "status", r.Status)
 	if !r.Open {
-		add("class", r.Class.Name(), ofExchange)
+		add("exchange", "class", r.Class.Name())
 	}
-	add("duration", r.Duration.String(), ofExchange)
-	add("ttfb", r.TTFB.String(), ofExchange)
-	add("request_bytes", strconv.FormatInt(r.RequestBytes, 10), ofExchange)
-	add("response_bytes", strconv.FormatInt(r.ResponseBytes, 10), ofExchange)
-	add("session", r.Session.String(), ofExchange)
-	add("trace", r.Trace.String(), ofExchange)
-	add("replay", r.ReplayID, ofExchange)
-	for _, tag := range r.Tags {
-		add("tag."+tag.Key, tag.Value, ofTags)
+	add("exchange", "duration", r.Duration.String())
+	add("exchange", "ttfb", r.TTFB.String())
+	add("exchange", "request_bytes", strconv.FormatInt(r.RequestBytes, 10))
+	add("exchange", "response_bytes", strconv.FormatInt(r.ResponseBytes, 10))
+	add("exchange", "session", r.Session.String())
+	add("exchange", "trace", r.Trace.String())
+	add("exchange", "replay", r.ReplayID)
+	for i, tag := range r.Tags {
+		first := !slices.ContainsFunc(r.Tags[:i], func(t *events.Tag) bool { return t.Key == tag.Key })
+		if first {
+			add("tags", "tag."+tag.Key, tag.Value)
+		}
 	}
-	if labels, err = json.Marshal(text); err != nil {
-		return nil, nil, err
-	}
-	kinds, err = json.Marshal(kind)
-	return labels, kinds, err
+	return list
 }

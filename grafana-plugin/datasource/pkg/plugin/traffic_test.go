@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ func rowAt(at time.Time) events.Row {
 func TestTrafficFrame(t *testing.T) {
 	start := time.Now().UTC().Truncate(time.Microsecond)
 	newestFirst := []events.Row{rowAt(start.Add(time.Second)), rowAt(start)}
-	frame, err := trafficFrame(newestFirst, 500)
+	frame, err := trafficFrame(newestFirst, 500, links{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,8 +51,28 @@ func TestTrafficFrame(t *testing.T) {
 	}
 }
 
+// Whatever is in a text, labels are JSON that reads back as it was.
+func TestLabelsAreJSON(t *testing.T) {
+	write := labeller{kinds: map[string]json.RawMessage{}}
+	for _, path := range []string{"/a", "/a\"b\\c", "/\x00\n\x7f", "/é\u2028<b>&", strings.Repeat("x", 2000)} {
+		row := rowAt(time.Now())
+		row.Path, row.Tags = path, []*events.Tag{{Key: `x" y`, Value: path}}
+		labels, kinds, err := write.labels(&row)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got, kind map[string]string
+		if err := json.Unmarshal(labels, &got); err != nil || got["path"] != path || got[`tag.x" y`] != path {
+			t.Errorf("%q: %s %v", path, labels, err)
+		}
+		if err := json.Unmarshal(kinds, &kind); err != nil || len(kind) != len(got) || kind["path"] != "X" || kind["service"] != "W" {
+			t.Errorf("%q: kinds %s %v", path, kinds, err)
+		}
+	}
+}
+
 func TestEmptyTrafficFrame(t *testing.T) {
-	frame, err := trafficFrame(nil, 500)
+	frame, err := trafficFrame(nil, 500, links{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,6 +88,7 @@ func checkLogLines(t *testing.T, f *data.Frame) {
 	want := map[string]data.FieldType{
 		"timestamp": data.FieldTypeTime, "body": data.FieldTypeString, "severity": data.FieldTypeString,
 		"id": data.FieldTypeString, "labels": data.FieldTypeJSON, "labelTypes": data.FieldTypeJSON,
+		"exchange_id": data.FieldTypeString, "trace_id": data.FieldTypeString, "session_id": data.FieldTypeString,
 	}
 	got := map[string]data.FieldType{}
 	for _, field := range f.Fields {

@@ -53,4 +53,12 @@ describe('ConfigEditor', () => {
     fireEvent.click(await within(await screen.findByRole('listbox')).findByText('verify-full'));
     expect(kept.settings.jsonData.sslMode).toBe('verify-full');
   });
+
+  it('says where the traces of applications are', async () => {
+    const kept = show({});
+    type(/^Data source/, 'spans');
+    fireEvent.click(screen.getByLabelText(/^Its type/));
+    fireEvent.click(await within(await screen.findByRole('listbox')).findByText('Jaeger'));
+    expect(kept.settings.jsonData).toEqual({ tracesUid: 'spans', tracesType: 'jaeger' });
+  });
 });

@@ -2,7 +2,7 @@ import React from 'react';
 import type { DataSourcePluginOptionsEditorProps } from '@grafana/data';
 import { Combobox, Field, FieldSet, Input, SecretInput } from '@grafana/ui';
 
-import type { SslMode, TrafficOptions, TrafficSecrets } from '../types';
+import type { SslMode, TracesType, TrafficOptions, TrafficSecrets } from '../types';
 
 type Props = DataSourcePluginOptionsEditorProps<TrafficOptions, TrafficSecrets>;
 
@@ -16,7 +16,12 @@ const sslModes: Array<{ label: SslMode; value: SslMode; description: string }> =
   { label: 'disable', value: 'disable', description: 'Not encrypted' },
 ];
 
-/** Where the index, the archive and NATS are. */
+const tracesTypes: Array<{ label: string; value: TracesType }> = [
+  { label: 'Tempo', value: 'tempo' },
+  { label: 'Jaeger', value: 'jaeger' },
+];
+
+/** Where the index, the archive, NATS and traces are. */
 export function ConfigEditor({ options, onOptionsChange }: Props) {
   const { jsonData, secureJsonData, secureJsonFields } = options;
   const change = (part: Partial<TrafficOptions>) => onOptionsChange({ ...options, jsonData: { ...jsonData, ...part } });
@@ -30,7 +35,7 @@ export function ConfigEditor({ options, onOptionsChange }: Props) {
     });
 
   const text = (
-    key: Exclude<keyof TrafficOptions, 'sslMode'>,
+    key: Exclude<keyof TrafficOptions, 'sslMode' | 'tracesType'>,
     label: string,
     description: string,
     placeholder: string,
@@ -81,6 +86,18 @@ export function ConfigEditor({ options, onOptionsChange }: Props) {
           's3://bucket/prefix?region=eu-central-1'
         )}
         {text('natsUrl', 'NATS', 'Where the events are; checked by “Save & test” when given', 'nats://nats:4222')}
+      </FieldSet>
+      <FieldSet label="Traces of the applications">
+        {text('tracesUid', 'Data source', 'The uid of the Tempo or Jaeger that exchanges link to by their trace', 'tempo')}
+        <Field label="Its type" description="What its queries look like" htmlFor="tracesType">
+          <Combobox
+            id="tracesType"
+            width={width}
+            options={tracesTypes}
+            value={jsonData.tracesType ?? 'tempo'}
+            onChange={({ value }) => change({ tracesType: value })}
+          />
+        </Field>
       </FieldSet>
     </>
   );

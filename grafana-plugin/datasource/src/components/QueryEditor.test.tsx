@@ -3,7 +3,24 @@ import { fireEvent, render, screen, within } from '@testing-library/react';
 
 import { QueryEditor } from './QueryEditor';
 import type { TrafficDataSource } from '../datasource';
-import type { TrafficQuery } from '../types';
+import { type Field, fieldsOf } from '../fields';
+import queryTypes from '../query_types.json';
+import type { QueryType, TrafficQuery } from '../types';
+
+const labels: Record<Field, string> = {
+  direction: 'Both',
+  selector: 'Selector',
+  measure: 'Measure',
+  groupBy: 'Group by',
+  percentiles: 'Percentiles',
+  orderBy: 'Order by',
+  limit: 'Limit',
+  exchange: 'Exchange',
+  trace: 'Trace',
+  session: 'Session',
+  key: 'Values of',
+  scenario: 'Scenario',
+};
 
 /** Keeps the query as a panel does and tells what was asked. */
 function show(query: Partial<TrafficQuery>) {
@@ -26,10 +43,11 @@ async function choose(label: string, option: string) {
 }
 
 describe('QueryEditor', () => {
-  it('shows what only throughput needs for throughput only', () => {
-    const asked = show({});
+  it('shows what only throughput needs for throughput only', async () => {
+    const asked = show({ measure: 'sources' });
     expect(screen.queryByLabelText('Measure')).toBeNull();
-    fireEvent.click(screen.getByLabelText('Throughput'));
+    await choose('Query type', 'Throughput');
+    expect(asked.query.measure).toBeUndefined();
     expect(asked.query.queryType).toBe('throughput');
     expect(asked.runs).toBe(1);
     expect(screen.getByLabelText('Measure')).toBeTruthy();
@@ -65,5 +83,42 @@ describe('QueryEditor', () => {
     const asked = show({ queryType: 'throughput', groupBy: ['service'] });
     await choose('Group by', 'host');
     expect(asked.query.groupBy).toEqual(['service', 'host']);
+  });
+
+  it.each(queryTypes.map(({ value }) => value as QueryType))('shows what %s reads and nothing else', (queryType) => {
+    show({ queryType });
+    const shown = Object.keys(labels).filter((field) => screen.queryByLabelText(labels[field as Field]));
+    expect(shown.sort()).toEqual([...fieldsOf[queryType]].sort());
+  });
+
+  it('takes percentiles as numbers, in their order', async () => {
+    const asked = show({ queryType: 'latency', percentiles: [99] });
+    await choose('Percentiles', '50');
+    expect(asked.query.percentiles).toEqual([50, 99]);
+  });
+
+  it('ranks', async () => {
+    const asked = show({ queryType: 'top' });
+    await choose('Order by', 'Error rate');
+    expect(asked.query.orderBy).toBe('error_rate');
+    fireEvent.change(screen.getByLabelText('Limit'), { target: { value: '7' } });
+    expect(asked.query.limit).toBe(7);
+    fireEvent.change(screen.getByLabelText('Limit'), { target: { value: '' } });
+    expect(asked.query.limit).toBeUndefined();
+  });
+
+  it('asks for one exchange once it is named', () => {
+    const asked = show({ queryType: 'exchange' });
+    fireEvent.change(screen.getByLabelText('Exchange'), { target: { value: '0192a0c4-7f3e-7cc3-98c4-dc0c0c07398f' } });
+    expect(asked.runs).toBe(0);
+    fireEvent.keyDown(screen.getByLabelText('Exchange'), { key: 'Enter' });
+    expect(asked.query.exchange).toBe('0192a0c4-7f3e-7cc3-98c4-dc0c0c07398f');
+    expect(asked.runs).toBe(1);
+  });
+
+  it('chooses the key of a variable', async () => {
+    const asked = show({ queryType: 'values' });
+    await choose('Values of', 'version');
+    expect(asked.query.key).toBe('version');
   });
 });

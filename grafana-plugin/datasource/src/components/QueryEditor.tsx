@@ -1,14 +1,25 @@
 import React from 'react';
 import type { QueryEditorProps } from '@grafana/data';
-import { Combobox, InlineField, InlineFieldRow, Input, MultiCombobox, RadioButtonGroup } from '@grafana/ui';
+import { Combobox, InlineField, InlineFieldRow, RadioButtonGroup } from '@grafana/ui';
 
+import {
+  GroupOption,
+  idOf,
+  KeyOption,
+  labelWidth,
+  LimitOption,
+  MeasureOption,
+  type OptionProps,
+  OrderOption,
+  PercentilesOption,
+  TextOption,
+} from './Options';
 import type { TrafficDataSource } from '../datasource';
+import { type Field, fieldsOf } from '../fields';
 import queryTypes from '../query_types.json';
-import type { Direction, Measure, QueryType, TrafficOptions, TrafficQuery } from '../types';
+import type { Direction, QueryType, TrafficOptions, TrafficQuery } from '../types';
 
 type Props = QueryEditorProps<TrafficDataSource, TrafficQuery, TrafficOptions>;
-
-const labelWidth = 14;
 
 const directions: Array<{ label: string; value: Direction | 'both'; description: string }> = [
   { label: 'Both', value: 'both', description: 'Into and out of the service' },
@@ -16,86 +27,62 @@ const directions: Array<{ label: string; value: Direction | 'both'; description:
   { label: 'Outbound', value: 'outbound', description: 'The service calls a dependency' },
 ];
 
-const measures: Array<{ label: string; value: Measure; description: string }> = [
-  { label: 'Requests/s', value: 'requests', description: 'Exchanges begun' },
-  { label: 'Errors/s', value: 'errors', description: 'The callee failed or gave no complete answer' },
-  { label: 'Error rate', value: 'error_rate', description: 'Share of the exchanges that are errors' },
-  { label: 'Request bytes/s', value: 'request_bytes', description: 'Sent by the caller' },
-  { label: 'Response bytes/s', value: 'response_bytes', description: 'Sent by the callee' },
-];
-
-const groups = ['service', 'direction', 'host', 'method', 'endpoint', 'protocol', 'namespace', 'cluster'].map((value) => ({
-  label: value,
-  value,
-}));
-
-/** What one panel or Explore asks: which exchanges, and lines or numbers. */
+/** What one panel or Explore asks: a query type, and what that type reads. */
 export function QueryEditor({ query, onChange, onRunQuery }: Props) {
   const change = (part: Partial<TrafficQuery>) => onChange({ ...query, ...part });
   const changeAndRun = (part: Partial<TrafficQuery>) => {
     change(part);
     onRunQuery();
   };
+  const reads = (field: Field) => fieldsOf[query.queryType]?.includes(field);
+  const option: OptionProps = { query, change, run: onRunQuery };
 
   return (
     <>
       <InlineFieldRow>
-        <InlineField label="Query type" labelWidth={labelWidth}>
-          <RadioButtonGroup
+        <InlineField label="Query type" labelWidth={labelWidth} htmlFor={idOf(query, 'type')}>
+          <Combobox<QueryType>
+            id={idOf(query, 'type')}
+            width={30}
             options={queryTypes as Array<{ label: string; value: QueryType; description: string }>}
             value={query.queryType}
-            onChange={(queryType) => changeAndRun({ queryType })}
+            // What another type counts is nothing to this one.
+            onChange={({ value }) => changeAndRun({ queryType: value, measure: undefined })}
           />
         </InlineField>
-        <InlineField label="Direction" labelWidth={labelWidth}>
-          <RadioButtonGroup<Direction | 'both'>
-            options={directions}
-            value={query.direction ?? 'both'}
-            onChange={(direction) => changeAndRun({ direction: direction === 'both' ? undefined : direction })}
-          />
-        </InlineField>
+        {reads('direction') && (
+          <InlineField label="Direction" labelWidth={labelWidth}>
+            <RadioButtonGroup<Direction | 'both'>
+              options={directions}
+              value={query.direction ?? 'both'}
+              onChange={(direction) => changeAndRun({ direction: direction === 'both' ? undefined : direction })}
+            />
+          </InlineField>
+        )}
+        {reads('key') && <KeyOption {...option} />}
       </InlineFieldRow>
-      <InlineFieldRow>
-        <InlineField
-          label="Selector"
-          labelWidth={labelWidth}
-          grow
-          tooltip='Which exchanges, in the filter language of tapedeck, for example {service="cart" && status>=500 && duration>200ms}. Replays are left out unless you ask for them: replay!=""'
-        >
-          <Input
-            aria-label="Selector"
-            spellCheck={false}
-            placeholder='{service="cart" && status>=500}'
-            value={query.selector ?? ''}
-            onChange={(e) => change({ selector: e.currentTarget.value })}
-            onBlur={onRunQuery}
-            onKeyDown={(e) => e.key === 'Enter' && onRunQuery()}
-          />
-        </InlineField>
-      </InlineFieldRow>
-      {query.queryType === 'throughput' && (
+      {reads('selector') && (
         <InlineFieldRow>
-          <InlineField label="Measure" labelWidth={labelWidth}>
-            <Combobox
-              aria-label="Measure"
-              width={24}
-              options={measures}
-              value={query.measure ?? 'requests'}
-              onChange={({ value }) => changeAndRun({ measure: value })}
-            />
-          </InlineField>
-          <InlineField label="Group by" labelWidth={labelWidth} tooltip="One line for each combination of these">
-            <MultiCombobox
-              aria-label="Group by"
-              width={40}
-              placeholder="one line for all"
-              options={groups}
-              value={query.groupBy ?? []}
-              onChange={(chosen) => changeAndRun({ groupBy: chosen.map(({ value }) => value) })}
-            />
-          </InlineField>
+          <TextOption
+            name="selector"
+            label="Selector"
+            placeholder='{service="cart" && status>=500}'
+            tooltip='Which exchanges, in the filter language of tapedeck, for example {service="cart" && status>=500 && duration>200ms}. Replays are left out unless you ask for them: replay!=""'
+            {...option}
+          />
         </InlineFieldRow>
       )}
+      <InlineFieldRow>
+        {reads('trace') && <TextOption name="trace" label="Trace" placeholder="32 hex digits" {...option} />}
+        {reads('session') && <TextOption name="session" label="Session" placeholder="32 hex digits" {...option} />}
+        {reads('exchange') && <TextOption name="exchange" label="Exchange" placeholder="id" {...option} />}
+        {reads('scenario') && <TextOption name="scenario" label="Scenario" placeholder="all" {...option} />}
+        {reads('measure') && <MeasureOption {...option} />}
+        {reads('percentiles') && <PercentilesOption {...option} />}
+        {reads('groupBy') && <GroupOption {...option} />}
+        {reads('orderBy') && <OrderOption {...option} />}
+        {reads('limit') && <LimitOption {...option} />}
+      </InlineFieldRow>
     </>
   );
 }
