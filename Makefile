@@ -26,7 +26,7 @@ demo: build ## record a small shop, make a scenario, replay it (60 s; the first 
 
 test: tools ## all tests that need no fault injection, on real servers
 	go vet ./...
-	go test -timeout 15m ./...
+	go test -timeout 15m -skip '^TestACluster$$' ./...
 
 test-race: tools ## the same under the race detector, but the search for canaries and the cluster
 	CGO_ENABLED=1 go test -race -timeout 20m -skip '^(TestCanaries|TestACluster)$$' ./...
@@ -81,7 +81,8 @@ bench-capture: build ## capture beside relays, proxies and other recorders (PART
 	go build -o .build/capture-bench ./capture/bench
 	.build/capture-bench -parts '$(PARTS)' -rounds $(ROUNDS) -duration $(DURATION) -soak $(SOAK)
 
-test-faults: build ## kill, pause and starve the services for FAULT_TIME (2m) and count; FAULT_SEED repeats
+test-faults: build ## stop servers of a cluster; kill, pause, starve and cut off the services for FAULT_TIME (2m) and count; FAULT_SEED repeats
+	go test -count 1 -run '^TestACluster$$' ./e2e
 	go build -o bin/faults ./e2e/faults
 	bin/faults
 

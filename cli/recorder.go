@@ -118,6 +118,7 @@ const idlePolls = 3
 func drain(ctx context.Context, s *stack) error {
 	ctx, cancel := context.WithTimeout(ctx, drainPatience)
 	defer cancel()
+	slow := time.Now().Add(3 * time.Second)
 	for idle := 0; ; {
 		waiting, err := unhandled(ctx, s.js, s.Database != "")
 		if idle++; err != nil || waiting > 0 {
@@ -125,6 +126,10 @@ func drain(ctx context.Context, s *stack) error {
 		}
 		if idle == idlePolls {
 			return nil
+		}
+		if !slow.IsZero() && time.Now().After(slow) {
+			slow = time.Time{}
+			s.log.Warn("not everything is archived yet; after a recording that was killed it takes up to a minute", "messages", waiting)
 		}
 		if !service.Sleep(ctx, 20*time.Millisecond) {
 			err := fmt.Errorf("%s not archived yet after %s", plural(waiting, "message"), drainPatience)
