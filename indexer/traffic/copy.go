@@ -1,11 +1,11 @@
 package traffic
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 
@@ -19,12 +19,6 @@ import (
 // It costs a third of pgx' CopyFrom, which goes through []any.
 type copyBuffer struct{ b []byte }
 
-// begin starts anew; the memory is used again.
-func (c *copyBuffer) begin() {
-	c.b = append(c.b[:0], "PGCOPY\n\xff\r\n\x00"+"\x00\x00\x00\x00"+"\x00\x00\x00\x00"...)
-}
-
-func (c *copyBuffer) end()              { c.b = append(c.b, 0xff, 0xff) }
 func (c *copyBuffer) row(columns int)   { c.b = binary.BigEndian.AppendUint16(c.b, uint16(columns)) }
 func (c *copyBuffer) length(n int)      { c.b = binary.BigEndian.AppendUint32(c.b, uint32(n)) }
 func (c *copyBuffer) null()             { c.b = append(c.b, 0xff, 0xff, 0xff, 0xff) }
@@ -56,13 +50,50 @@ func (c *copyBuffer) optional(v string) {
 	c.text(v)
 }
 
-// send copies what was encoded into a table.
-func (c *copyBuffer) send(ctx context.Context, tx pgx.Tx, table, columns string) error {
-	_, err := tx.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(c.b), "copy "+table+" ("+columns+") from stdin binary")
-	if err != nil {
+// copyInto copies n rows into a table. They are encoded while the server takes
+// those before them.
+func copyInto(ctx context.Context, tx pgx.Tx, table, columns string, n int, encode func(c *copyBuffer, i int)) error {
+	if _, err := tx.Conn().PgConn().CopyFrom(ctx, newRowReader(n, encode), "copy "+table+" ("+columns+") from stdin binary"); err != nil {
 		return fmt.Errorf("copy into %s: %w", table, err)
 	}
 	return nil
+}
+
+const copyChunk = 64 << 10
+
+// rowReader reads as the encoded rows.
+type rowReader struct {
+	copyBuffer
+	rows   int
+	encode func(c *copyBuffer, i int)
+	next   int // row
+	read   int // bytes of b
+	ended  bool
+}
+
+func newRowReader(rows int, encode func(c *copyBuffer, i int)) *rowReader {
+	r := &rowReader{rows: rows, encode: encode}
+	r.b = append(make([]byte, 0, copyChunk+copyChunk/8), "PGCOPY\n\xff\r\n\x00"+"\x00\x00\x00\x00"+"\x00\x00\x00\x00"...)
+	return r
+}
+
+func (r *rowReader) Read(p []byte) (int, error) {
+	if r.read == len(r.b) && r.read > 0 {
+		r.b, r.read = r.b[:0], 0
+	}
+	for len(r.b) < copyChunk && r.next < r.rows {
+		r.encode(&r.copyBuffer, r.next)
+		r.next++
+	}
+	if r.next == r.rows && !r.ended {
+		r.b, r.ended = append(r.b, 0xff, 0xff), true
+	}
+	if r.read == len(r.b) {
+		return 0, io.EOF
+	}
+	n := copy(p, r.b[r.read:])
+	r.read += n
+	return n, nil
 }
 
 const (

@@ -1,7 +1,9 @@
 package traffic
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -103,10 +105,11 @@ func steady(b *testing.B, s *Store, rate, seconds, age int) (rows float64) {
 // the same table. Nothing is decoded, remembered or rolled up.
 func BenchmarkCopy(b *testing.B) {
 	s := openStore(b)
-	encoded := map[*byte]*copyBuffer{} // by the first tape
+	encoded := map[*byte][]byte{} // by the first tape
 	ingest(b, func(list [][]byte) error {
 		return transaction(b.Context(), s.pool, func(tx pgx.Tx) error {
-			return encoded[&list[0][0]].send(b.Context(), tx, "exchanges", exchangeColumns)
+			rows := bytes.NewReader(encoded[&list[0][0]])
+			return second(tx.Conn().PgConn().CopyFrom(b.Context(), rows, "copy exchanges ("+exchangeColumns+") from stdin binary"))
 		})
 	}, func() error { return nil }, func(list [][]byte) {
 		d := newDictionary()
@@ -123,13 +126,11 @@ func BenchmarkCopy(b *testing.B) {
 			rows = append(rows, p.rows...)
 		}
 		sortRows(rows)
-		c := &copyBuffer{}
-		c.begin()
-		for i := range rows {
-			c.exchange(&rows[i])
+		all, err := io.ReadAll(newRowReader(len(rows), func(c *copyBuffer, i int) { c.exchange(&rows[i]) }))
+		if err != nil {
+			b.Fatal(err)
 		}
-		c.end()
-		encoded[&list[0][0]] = c
+		encoded[&list[0][0]] = all
 	})
 }
 

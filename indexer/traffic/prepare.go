@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"math"
@@ -105,7 +106,12 @@ func (p *prepared) timeRange() (first, last int64, ok bool) {
 
 // sortRows puts rows into the order of time, so that indexes grow at their end.
 func sortRows(rows []row) {
-	slices.SortStableFunc(rows, func(a, b row) int { return cmp.Compare(a.time, b.time) })
+	slices.SortFunc(rows, func(a, b row) int {
+		if c := cmp.Compare(a.time, b.time); c != 0 {
+			return c
+		}
+		return bytes.Compare(a.entry.Id, b.entry.Id)
+	})
 }
 
 func floorDiv(a, b int64) int64 {

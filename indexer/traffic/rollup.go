@@ -2,9 +2,12 @@ package traffic
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"math"
 	"slices"
+
+	"github.com/jackc/pgx/v5"
 
 	"tapedeck/events"
 )
@@ -106,17 +109,22 @@ const (
 	rollupColumnCount = 12
 )
 
-// rollup encodes parts, sorted: the table then lies in the order of time.
-func (c *copyBuffer) rollup(r rollup) {
-	for _, k := range r.keys() {
-		t := r[k]
-		c.row(rollupColumnCount)
-		c.time(k.bucket)
-		for _, n := range []int64{k.endpoint, t.requests, t.ok, t.client, t.server, t.failed,
-			t.requestBytes, t.responseBytes, t.durationMicros, t.maxMicros} {
-			c.int8(n)
-		}
-		packed, _ := t.histogram.AppendBinary(nil) // never fails
-		c.bytes(packed)
+// copy copies parts into a table, sorted: it then lies in the order of time.
+func (r rollup) copy(ctx context.Context, tx pgx.Tx, table string) error {
+	if len(r) == 0 {
+		return nil
 	}
+	keys := r.keys()
+	return copyInto(ctx, tx, table, rollupColumns, len(keys), func(c *copyBuffer, i int) { c.rollup(keys[i], r[keys[i]]) })
+}
+
+func (c *copyBuffer) rollup(k rollupKey, t *totals) {
+	c.row(rollupColumnCount)
+	c.time(k.bucket)
+	for _, n := range []int64{k.endpoint, t.requests, t.ok, t.client, t.server, t.failed,
+		t.requestBytes, t.responseBytes, t.durationMicros, t.maxMicros} {
+		c.int8(n)
+	}
+	packed, _ := t.histogram.AppendBinary(nil) // never fails
+	c.bytes(packed)
 }

@@ -143,12 +143,7 @@ func (r *Rebuild) copyRows(ctx context.Context, tx pgx.Tx, ids [][16]byte, from,
 	if err != nil || n == 0 {
 		return 0, err
 	}
-	c := buffers.Get().(*copyBuffer)
-	defer buffers.Put(c)
-	c.begin()
-	c.rollup(parts)
-	c.end()
-	return n, c.send(ctx, tx, freshSchema+".rollup_part", rollupColumns)
+	return n, parts.copy(ctx, tx, freshSchema+".rollup_part")
 }
 
 // mergeAll empties the queue of the fresh tables. The merger of the index in

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -100,11 +99,8 @@ func (s *Store) write(ctx context.Context, list []*prepared, d *dictionary, bury
 	return fresh, err
 }
 
-// buffers are used again: a transaction's rows are a few MiB.
-var buffers = sync.Pool{New: func() any { return new(copyBuffer) }}
-
 // copier copies rows into a table and returns those that it refused.
-type copier func(ctx context.Context, tx pgx.Tx, c *copyBuffer, table string, rows []row) ([]refused, error)
+type copier func(ctx context.Context, tx pgx.Tx, table string, rows []row) ([]refused, error)
 
 type refused struct {
 	row
@@ -118,48 +114,34 @@ func writeRows(ctx context.Context, tx pgx.Tx, list []*prepared, fresh map[event
 			rows, opens = append(rows, p.rows...), append(opens, p.opens...)
 		}
 	}
-	c := buffers.Get().(*copyBuffer)
-	defer buffers.Put(c)
 	sortRows(rows)
 	sortRows(opens)
-	bad, err := copyRows(ctx, tx, c, "exchanges", rows)
+	bad, err := copyRows(ctx, tx, "exchanges", rows)
 	if err != nil {
 		return err
 	}
-	badOpens, err := copyRows(ctx, tx, c, "open_exchanges", opens)
+	badOpens, err := copyRows(ctx, tx, "open_exchanges", opens)
 	if err != nil {
 		return err
 	}
 	if err := settle(ctx, tx, list, bad, append(badOpens, bad...), bury); err != nil {
 		return err
 	}
-	parts := rollUp(without(rows, bad))
-	if len(parts) == 0 {
-		return nil
-	}
-	c.begin()
-	c.rollup(parts)
-	c.end()
-	return c.send(ctx, tx, "rollup_part", rollupColumns)
+	return rollUp(without(rows, bad)).copy(ctx, tx, "rollup_part")
 }
 
 // copyAll copies at once and fails at the first row that is refused.
-func copyAll(ctx context.Context, tx pgx.Tx, c *copyBuffer, table string, rows []row) ([]refused, error) {
+func copyAll(ctx context.Context, tx pgx.Tx, table string, rows []row) ([]refused, error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	c.begin()
-	for i := range rows {
-		c.exchange(&rows[i])
-	}
-	c.end()
-	return nil, c.send(ctx, tx, table, exchangeColumns)
+	return nil, copyInto(ctx, tx, table, exchangeColumns, len(rows), func(c *copyBuffer, i int) { c.exchange(&rows[i]) })
 }
 
 // copyGood copies what can be, halving at each refusal.
-func copyGood(ctx context.Context, tx pgx.Tx, c *copyBuffer, table string, rows []row) ([]refused, error) {
+func copyGood(ctx context.Context, tx pgx.Tx, table string, rows []row) ([]refused, error) {
 	err := pgx.BeginFunc(ctx, tx, func(savepoint pgx.Tx) error {
-		_, err := copyAll(ctx, savepoint, c, table, rows)
+		_, err := copyAll(ctx, savepoint, table, rows)
 		return err
 	})
 	switch {
@@ -168,11 +150,11 @@ func copyGood(ctx context.Context, tx pgx.Tx, c *copyBuffer, table string, rows 
 	case len(rows) == 1:
 		return []refused{{rows[0], err}}, nil
 	}
-	bad, err := copyGood(ctx, tx, c, table, rows[:len(rows)/2])
+	bad, err := copyGood(ctx, tx, table, rows[:len(rows)/2])
 	if err != nil {
 		return nil, err
 	}
-	more, err := copyGood(ctx, tx, c, table, rows[len(rows)/2:])
+	more, err := copyGood(ctx, tx, table, rows[len(rows)/2:])
 	return append(bad, more...), err
 }
 
