@@ -58,7 +58,11 @@ func controls(ctx context.Context, s *stack, l *load) error {
 // it was written.
 func (s *stack) hideTape() error {
 	largest, size := "", int64(0)
-	err := filepath.WalkDir(filepath.Join(s.folder, "s3", bucket), func(path string, d os.DirEntry, err error) error {
+	root := filepath.Join(s.folder, "s3", bucket)
+	if s.s3 == nil {
+		root = filepath.Join(s.stores(), "archive")
+	}
+	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -72,9 +76,9 @@ func (s *stack) hideTape() error {
 		return err
 	}
 	s.hidden = largest
-	return os.Rename(largest, filepath.Join(s.folder, "hidden"))
+	return os.Rename(largest, filepath.Join(s.stores(), "hidden"))
 }
 
 func (s *stack) showTape() error {
-	return os.Rename(filepath.Join(s.folder, "hidden"), s.hidden)
+	return os.Rename(filepath.Join(s.stores(), "hidden"), s.hidden)
 }

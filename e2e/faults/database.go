@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -27,7 +26,8 @@ type database struct {
 
 const script = "deploy/local/timescale.sh"
 
-func startDatabase(ctx context.Context) (*database, error) {
+// startDatabase starts one in a folder below parent.
+func startDatabase(ctx context.Context, parent string) (*database, error) {
 	if out, err := exec.CommandContext(ctx, script, "install").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("install TimescaleDB: %w: %s", err, out)
 	}
@@ -35,8 +35,7 @@ func startDatabase(ctx context.Context) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Not below the run's folder: the server's user must be able to enter.
-	folder, err := os.MkdirTemp("/var/tmp", "tapedeck-faults-")
+	folder, err := os.MkdirTemp(parent, "tapedeck-faults-")
 	if err != nil {
 		return nil, fmt.Errorf("make the database's folder: %w", err)
 	}
@@ -112,14 +111,11 @@ func (d *database) restart(ctx context.Context, hold time.Duration, crash bool) 
 // crash is PostgreSQL's immediate shutdown: nothing is written, the next start
 // recovers.
 func (d *database) crash() error {
-	b, err := os.ReadFile(filepath.Join(d.folder, "data", "postmaster.pid"))
+	all, err := d.processes()
 	if err != nil {
-		return fmt.Errorf("crash the database: %w", err)
+		return err
 	}
-	pid, err := strconv.Atoi(strings.SplitN(string(b), "\n", 2)[0])
-	if err != nil {
-		return fmt.Errorf("crash the database: %w", err)
-	}
+	pid := all[0]
 	if err := syscall.Kill(pid, syscall.SIGQUIT); err != nil {
 		return fmt.Errorf("crash the database: %w", err)
 	}

@@ -26,6 +26,9 @@ type fault struct {
 
 // faults are all that can be injected into s.
 func faults(s *stack) []fault {
+	if s.store != nil {
+		return []fault{{"power cut", append(s.slots(), s.database.slot), s.powerCut}}
+	}
 	var all []fault
 	end := func(sig syscall.Signal, word string, slots ...*slot) {
 		for _, one := range slots {

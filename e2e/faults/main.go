@@ -14,6 +14,9 @@
 //     with the reason, and nothing else is; no client saw an error of ours but on
 //     connections of a killed capture, and no service panicked
 //
+// With -power all stores lie on one file system, everything is stopped at random
+// instants, and goes on with what had reached the disk.
+//
 // At the end it damages archive and index itself: a check that does not notice
 // fails the run. Run it with `make test-faults`; as root it fills a disk, too.
 package main
@@ -39,6 +42,8 @@ type config struct {
 	time     time.Duration
 	clients  int
 	workers  int
+	power    bool
+	unsynced bool
 	keep     bool
 }
 
@@ -79,6 +84,8 @@ func settings() (c config, err error) {
 	flag.StringVar(&c.tapedeck, "tapedeck", "bin/tapedeck", "the binary to test")
 	flag.IntVar(&c.clients, "clients", 12, "that send requests")
 	flag.IntVar(&c.workers, "workers", 3, "archivers and indexers, each")
+	flag.BoolVar(&c.power, "power", false, "cut the power instead: needs root, for a file system in a file")
+	flag.BoolVar(&c.unsynced, "unsynced", false, "a control: JetStream as it is by default, which must not pass -power")
 	flag.BoolVar(&c.keep, "keep", false, "keep the folder with everything's files and output")
 	flag.Parse()
 	return c, nil
@@ -115,6 +122,7 @@ func run(ctx context.Context, c config) error {
 	}
 	e, findings, err := s.settle(ctx, load, healed.Add(healing))
 	if err != nil {
+		printFindings(s.broken)
 		return err
 	}
 	fmt.Printf("even after %.1f s\n%s", time.Since(healed).Seconds(), summary(s.oracle(load), load, e))

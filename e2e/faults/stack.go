@@ -31,10 +31,11 @@ import (
 type stack struct {
 	folder   string
 	keep     bool
+	store    *disk  // of all that is stored, when the power is cut; else nil
 	disk     string // that can be filled, with the first capture's spool; "" without the right to mount
 	database *database
 	broker   *slot
-	s3       *slot
+	s3       *slot   // nil with a store: the archive is a directory then
 	s3at     string  // its address
 	workers  []*slot // archivers and indexers
 	captures []*slot
@@ -55,7 +56,11 @@ type stack struct {
 }
 
 func (s *stack) slots() []*slot {
-	return slices.Concat([]*slot{s.broker, s.s3}, s.workers, s.captures)
+	all := []*slot{s.broker}
+	if s.s3 != nil {
+		all = append(all, s.s3)
+	}
+	return slices.Concat(all, s.workers, s.captures)
 }
 
 func startStack(ctx context.Context, c config) (*stack, error) {
@@ -64,21 +69,34 @@ func startStack(ctx context.Context, c config) (*stack, error) {
 	if s.folder, err = os.MkdirTemp("", "tapedeck-faults-"); err != nil {
 		return s, err
 	}
-	if s.database, err = startDatabase(ctx); err != nil {
+	parent := "/var/tmp" // the database's user must be able to enter
+	if c.power {
+		if s.store, err = newDisk(ctx); err != nil {
+			return s, err
+		}
+		parent = s.store.at
+	} else {
+		s.mountDisk()
+	}
+	if s.database, err = startDatabase(ctx, parent); err != nil {
 		return s, err
 	}
-	s.mountDisk()
 	back, err := s.startOrigin()
 	if err != nil {
 		return s, err
 	}
-	if err := s.defineS3(ctx); err != nil {
+	if s.store == nil {
+		if err := s.defineS3(ctx); err != nil {
+			return s, err
+		}
+	}
+	if err := s.define(ctx, back, c); err != nil {
 		return s, err
 	}
-	if err := s.define(back, c.workers); err != nil {
+	if err := s.startAll(ctx); err != nil || s.store == nil {
 		return s, err
 	}
-	return s, s.startAll(ctx)
+	return s, command(ctx, "sync", "-f", s.store.at) // what setting up has written: files of the database's own script
 }
 
 // mountDisk makes a small file system, where that is allowed.
@@ -138,7 +156,7 @@ const (
 )
 
 // define says how each process of ours is started.
-func (s *stack) define(back string, workers int) error {
+func (s *stack) define(ctx context.Context, back string, c config) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -156,9 +174,13 @@ func (s *stack) define(back string, workers int) error {
 	if err != nil {
 		return err
 	}
-	s3, err := s.linkTo("s3", "http://"+s.s3at)
-	if err != nil {
-		return err
+	archive := s.archiveURL()
+	if s.s3 != nil {
+		s3, err := s.linkTo("s3", "http://"+s.s3at)
+		if err != nil {
+			return err
+		}
+		archive = archiveAt(s3)
 	}
 	make := func(name, ready string, args func(life string) []string) *slot {
 		return &slot{name: name, folder: s.folder, ready: ready, command: func(life string) *exec.Cmd {
@@ -167,15 +189,20 @@ func (s *stack) define(back string, workers int) error {
 		}}
 	}
 	common := func(service string) []string {
-		return []string{s.tapedeck, service, "--nats", nats, "--log", "info", "--data", filepath.Join(s.folder, service)}
+		return []string{s.tapedeck, service, "--nats", nats, "--log", "info", "--data", filepath.Join(s.stores(), service)}
 	}
-	s.broker = make("broker", "", func(string) []string {
-		return []string{self, "role", "broker", filepath.Join(s.folder, "jetstream"), address}
-	})
-	for i := range workers {
+	jetstream := filepath.Join(s.stores(), "jetstream")
+	broker := []string{self, "role", "broker", jetstream, address}
+	if c.unsynced {
+		if broker, err = unsynced(ctx, jetstream, address); err != nil {
+			return err
+		}
+	}
+	s.broker = make("broker", "", func(string) []string { return broker })
+	for i := range c.workers {
 		s.workers = append(s.workers,
 			make(fmt.Sprintf("archiver%d", i+1), "", func(string) []string {
-				return append(common("archiver"), "--archive", archiveAt(s3), "--reel-age", "2s")
+				return append(common("archiver"), "--archive", archive, "--reel-age", "2s")
 			}),
 			make(fmt.Sprintf("indexer%d", i+1), "", func(string) []string {
 				return append(common("indexer"), "--database", dsn)
@@ -195,7 +222,30 @@ func (s *stack) define(back string, workers int) error {
 	return err
 }
 
-func (s *stack) archiveURL() string { return archiveAt("http://" + s.s3at) }
+// unsynced is JetStream as it is by default: it syncs every two minutes.
+func unsynced(ctx context.Context, folder, address string) ([]string, error) {
+	program, err := tool.NATS.Install(ctx)
+	if err != nil {
+		return nil, err
+	}
+	host, port, err := net.SplitHostPort(address)
+	return []string{program, "-js", "-sd", folder, "-a", host, "-p", port}, err
+}
+
+// stores is the folder of all that is stored.
+func (s *stack) stores() string {
+	if s.store != nil {
+		return s.store.at
+	}
+	return s.folder
+}
+
+func (s *stack) archiveURL() string {
+	if s.s3 == nil {
+		return "file://" + filepath.Join(s.stores(), "archive")
+	}
+	return archiveAt("http://" + s.s3at)
+}
 
 func archiveAt(endpoint string) string {
 	return "s3://" + bucket + "?" + url.Values{"endpoint": {endpoint}, "region": {region}}.Encode()
@@ -205,7 +255,7 @@ func (s *stack) spool(capture int) string {
 	if capture == 0 && s.disk != "" {
 		return filepath.Join(s.disk, "spool")
 	}
-	return filepath.Join(s.folder, fmt.Sprintf("spool-%d", capture))
+	return filepath.Join(s.stores(), fmt.Sprintf("spool-%d", capture))
 }
 
 // startAll starts the processes and returns when captures relay.
@@ -215,7 +265,7 @@ func (s *stack) startAll(ctx context.Context) error {
 	if !within(ctx, 30*time.Second, s.nats.IsConnected) {
 		return errors.New("the broker does not answer")
 	}
-	if _, err := events.Setup(ctx, s.js, events.SetupOptions{Database: true}); err != nil {
+	if _, err := events.Setup(ctx, s.js, events.SetupOptions{Database: true, MaxBytes: 1 << 30}); err != nil {
 		return err
 	}
 	for _, one := range s.slots()[1:] {
@@ -275,6 +325,9 @@ func (s *stack) close() {
 	}
 	if s.database != nil {
 		errs = append(errs, s.database.destroy())
+	}
+	if s.store != nil && !s.keep {
+		errs = append(errs, s.store.destroy())
 	}
 	if !s.keep && s.folder != "" {
 		errs = append(errs, os.RemoveAll(s.folder))
