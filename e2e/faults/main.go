@@ -53,8 +53,8 @@ const healing = 2 * time.Minute
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if len(os.Args) == 5 && os.Args[1] == "role" && os.Args[2] == "broker" {
-		exitOn(runBroker(ctx, os.Args[3], os.Args[4]))
+	if len(os.Args) == 6 && os.Args[1] == "role" && os.Args[2] == "broker" {
+		exitOn(runBroker(ctx, os.Args[3], os.Args[4], os.Args[5]))
 		return
 	}
 	c, err := settings()
@@ -92,8 +92,12 @@ func settings() (c config, err error) {
 }
 
 // runBroker is what this program's child does: JetStream.
-func runBroker(ctx context.Context, folder, listen string) error {
-	b, err := broker.Start(broker.Config{Dir: folder, Listen: listen}, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+func runBroker(ctx context.Context, folder, listen, sync string) error {
+	interval, err := time.ParseDuration(sync)
+	if err != nil {
+		return err
+	}
+	b, err := broker.Start(broker.Config{Dir: folder, Listen: listen, SyncInterval: interval}, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	if err != nil {
 		return err
 	}

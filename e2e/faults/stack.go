@@ -29,19 +29,20 @@ import (
 
 // stack is everything that runs.
 type stack struct {
-	folder   string
-	keep     bool
-	store    *disk  // of all that is stored, when the power is cut; else nil
-	disk     string // that can be filled, with the first capture's spool; "" without the right to mount
-	database *database
-	broker   *slot
-	s3       *slot   // nil with a store: the archive is a directory then
-	s3at     string  // its address
-	workers  []*slot // archivers and indexers
-	captures []*slot
-	links    []*link
-	poisons  poisons
-	fronts   []string // where the captures listen
+	folder    string
+	keep      bool
+	keepStore bool
+	store     *disk  // of all that is stored, when the power is cut; else nil
+	disk      string // that can be filled, with the first capture's spool; "" without the right to mount
+	database  *database
+	broker    *slot
+	s3        *slot   // nil with a store: the archive is a directory then
+	s3at      string  // its address
+	workers   []*slot // archivers and indexers
+	captures  []*slot
+	links     []*link
+	poisons   poisons
+	fronts    []string // where the captures listen
 
 	origin atomic.Pointer[load]
 	server *http.Server
@@ -64,7 +65,7 @@ func (s *stack) slots() []*slot {
 }
 
 func startStack(ctx context.Context, c config) (*stack, error) {
-	s := &stack{keep: c.keep, tapedeck: c.tapedeck}
+	s := &stack{keep: c.keep, keepStore: c.keep, tapedeck: c.tapedeck}
 	var err error
 	if s.folder, err = os.MkdirTemp("", "tapedeck-faults-"); err != nil {
 		return s, err
@@ -90,7 +91,7 @@ func startStack(ctx context.Context, c config) (*stack, error) {
 			return s, err
 		}
 	}
-	if err := s.define(ctx, back, c); err != nil {
+	if err := s.define(back, c); err != nil {
 		return s, err
 	}
 	if err := s.startAll(ctx); err != nil || s.store == nil {
@@ -156,7 +157,7 @@ const (
 )
 
 // define says how each process of ours is started.
-func (s *stack) define(ctx context.Context, back string, c config) error {
+func (s *stack) define(back string, c config) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -191,12 +192,9 @@ func (s *stack) define(ctx context.Context, back string, c config) error {
 	common := func(service string) []string {
 		return []string{s.tapedeck, service, "--nats", nats, "--log", "info", "--data", filepath.Join(s.stores(), service)}
 	}
-	jetstream := filepath.Join(s.stores(), "jetstream")
-	broker := []string{self, "role", "broker", jetstream, address}
+	broker := []string{self, "role", "broker", filepath.Join(s.stores(), "jetstream"), address, "0s"}
 	if c.unsynced {
-		if broker, err = unsynced(ctx, jetstream, address); err != nil {
-			return err
-		}
+		broker[5] = "2m" // JetStream's default
 	}
 	s.broker = make("broker", "", func(string) []string { return broker })
 	for i := range c.workers {
@@ -220,16 +218,6 @@ func (s *stack) define(ctx context.Context, back string, c config) error {
 	}
 	s.nats, s.js, err = service.ConnectLater(direct, "faults", slog.New(slog.DiscardHandler))
 	return err
-}
-
-// unsynced is JetStream as it is by default: it syncs every two minutes.
-func unsynced(ctx context.Context, folder, address string) ([]string, error) {
-	program, err := tool.NATS.Install(ctx)
-	if err != nil {
-		return nil, err
-	}
-	host, port, err := net.SplitHostPort(address)
-	return []string{program, "-js", "-sd", folder, "-a", host, "-p", port}, err
 }
 
 // stores is the folder of all that is stored.
@@ -326,7 +314,7 @@ func (s *stack) close() {
 	if s.database != nil {
 		errs = append(errs, s.database.destroy())
 	}
-	if s.store != nil && !s.keep {
+	if s.store != nil && !s.keepStore {
 		errs = append(errs, s.store.destroy())
 	}
 	if !s.keep && s.folder != "" {

@@ -3,6 +3,7 @@
 package broker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,6 +32,9 @@ type Broker struct {
 type Config struct {
 	Dir    string // of the store
 	Listen string // "host:port" for other processes; "" = only this process
+	// SyncInterval is how often what was acked is synced to the disk; zero is
+	// before each ack. Anything else loses acked messages with the power.
+	SyncInterval time.Duration
 	// Cluster makes it one server of several; nil: it is the only one.
 	Cluster *Cluster
 }
@@ -62,8 +66,8 @@ func Start(c Config, log *slog.Logger) (*Broker, error) {
 	options := &server.Options{
 		JetStream:    true,
 		StoreDir:     c.Dir,
-		SyncAlways:   true,
-		SyncInterval: time.Minute,
+		SyncAlways:   c.SyncInterval == 0,
+		SyncInterval: cmp.Or(c.SyncInterval, time.Minute),
 		NoSigs:       true,
 		DontListen:   c.Listen == "",
 		MaxPayload:   1 << 20,
